@@ -1,0 +1,119 @@
+// Package identity has the words for who is calling: an [Identity], and the
+// [Credential] that proved it.
+//
+// An Identity is built once, by the authenticator that verified the credential,
+// and never changed afterwards: it is shared between requests, caches and audit
+// events by pointer. Whoever needs another one makes a copy.
+//
+// The package decides nothing and imports only the standard library, so that
+// every other package, and every Go API server, can speak of callers.
+package identity
+
+import "time"
+
+// Names and groups that Kubernetes reserves (k8s.io/apiserver
+// pkg/authentication/user).
+const (
+	// Anonymous is the name of a caller who presented no credential.
+	Anonymous = "system:anonymous"
+	// GroupUnauthenticated is the group of [Anonymous].
+	GroupUnauthenticated = "system:unauthenticated"
+	// GroupAuthenticated is a group of every caller who presented a credential.
+	GroupAuthenticated = "system:authenticated"
+	// GroupMasters may do everything, and RBAC cannot take that back.
+	GroupMasters = "system:masters"
+	// GroupServiceAccounts is a group of every service account.
+	GroupServiceAccounts = "system:serviceaccounts"
+	// ServiceAccountPrefix begins the name of every service account, and is
+	// followed by its namespace, a colon, and its name.
+	ServiceAccountPrefix = "system:serviceaccount:"
+	// ServiceAccountGroupPrefix begins the group of all service accounts of one
+	// namespace, and is followed by the namespace.
+	ServiceAccountGroupPrefix = "system:serviceaccounts:"
+)
+
+// Keys of [Identity.Extra] that Kubernetes' own authenticators set.
+const (
+	CredentialIDKey = "authentication.kubernetes.io/credential-id"
+	PodNameKey      = "authentication.kubernetes.io/pod-name"
+	PodUIDKey       = "authentication.kubernetes.io/pod-uid"
+	NodeNameKey     = "authentication.kubernetes.io/node-name"
+	NodeUIDKey      = "authentication.kubernetes.io/node-uid"
+)
+
+// A Method is a kind of credential, as audit events and metrics name it.
+type Method string
+
+// All methods.
+const (
+	ClientCertificate    Method = "X509"
+	StaticToken          Method = "StaticToken"
+	ServiceAccount       Method = "ServiceAccount"
+	LegacyServiceAccount Method = "LegacyServiceAccount"
+	Unauthenticated      Method = "Anonymous"
+	// Internal is the server acting on itself. No credential ever proves it.
+	Internal Method = "Internal"
+)
+
+// A Credential is what proved an [Identity], as far as it may be told: it never
+// holds a secret, nor anything that a secret could be computed from.
+type Credential struct {
+	Method Method
+	// Issuer is who vouches: the iss of a token, or "X509SHA256=" and the hash
+	// of the CA certificate that a client certificate chains to. Empty where
+	// there is none.
+	Issuer string
+	// ID names this one credential among those of its issuer, in the form that
+	// Kubernetes gives it in [CredentialIDKey]: "JTI=..." or "X509SHA256=...".
+	// A static credential has the name of its line, or a keyed digest.
+	ID string
+	// IssuedAt and ExpiresAt are zero where the credential does not tell.
+	IssuedAt  time.Time
+	ExpiresAt time.Time
+}
+
+// An Identity is who is calling. It satisfies the interface user.Info of
+// k8s.io/apiserver. It must not be changed once it has been handed on.
+type Identity struct {
+	Name   string
+	UID    string
+	Groups []string
+	Extra  map[string][]string
+	// Credential is what proved the identity.
+	Credential Credential
+}
+
+// GetName returns the name.
+func (i *Identity) GetName() string { return i.Name }
+
+// GetUID returns the UID, or "".
+func (i *Identity) GetUID() string { return i.UID }
+
+// GetGroups returns the groups. The caller must not change them.
+func (i *Identity) GetGroups() []string { return i.Groups }
+
+// GetExtra returns the extra attributes. The caller must not change them.
+func (i *Identity) GetExtra() map[string][]string { return i.Extra }
+
+// InGroup reports whether the identity is a member of group.
+func (i *Identity) InGroup(group string) bool {
+	for _, g := range i.Groups {
+		if g == group {
+			return true
+		}
+	}
+	return false
+}
+
+// WithAuthenticated returns groups with [GroupAuthenticated] appended, unless
+// the groups already say whether the caller is authenticated, as Kubernetes'
+// AuthenticatedGroupAdder does. It never changes the array behind groups.
+func WithAuthenticated(groups []string) []string {
+	for _, g := range groups {
+		if g == GroupAuthenticated || g == GroupUnauthenticated {
+			return groups
+		}
+	}
+	out := make([]string, 0, len(groups)+1)
+	return append(append(out, groups...), GroupAuthenticated)
+}
