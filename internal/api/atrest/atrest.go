@@ -1,0 +1,175 @@
+// Package atrest encrypts what is stored.
+//
+// The keys are in a file of Kubernetes' kind EncryptionConfiguration, the
+// operator's own or the one that [Create] makes, and the library does the
+// encryption. This package adds names for the keys: an [ID] tells which key a
+// store or a snapshot needs without telling anything of the key, so that a
+// process with the wrong one stops before it writes.
+package atrest
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/google/renameio/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
+	"k8s.io/apiserver/pkg/server/options/encryptionconfig"
+	"k8s.io/apiserver/pkg/storage/value"
+	"sigs.k8s.io/yaml"
+)
+
+// An ID names an encryption key. It is a hash of 256 random bits and more, so
+// nothing of the key can be computed from it.
+type ID string
+
+// Keys are the encryption keys of a store.
+type Keys struct {
+	// Transformers encrypt and decrypt, by resource.
+	Transformers map[schema.GroupResource]value.Transformer
+	// IDs are the names of the keys, the one that writes first.
+	IDs []ID
+}
+
+// Load reads the keys from an EncryptionConfiguration. It returns no keys and
+// no error if path is empty: nothing is encrypted then. The context ends the
+// connections to key management services that the file may name.
+func Load(ctx context.Context, path string) (Keys, error) {
+	if path == "" {
+		return Keys{}, nil
+	}
+	ids, err := identify(path)
+	if err != nil {
+		return Keys{}, err
+	}
+	cfg, err := encryptionconfig.LoadEncryptionConfig(ctx, path, false, "gatehouse")
+	if err != nil {
+		return Keys{}, fmt.Errorf("reading encryption configuration %s: %w", path, err)
+	}
+	keys := Keys{Transformers: map[schema.GroupResource]value.Transformer{}, IDs: ids}
+	for gr, t := range cfg.Transformers {
+		keys.Transformers[gr] = t
+	}
+	return keys, nil
+}
+
+// Create makes an EncryptionConfiguration with one new key for Secrets at path,
+// unless there is a file already.
+func Create(path string) error {
+	_, err := os.Stat(path)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return write(path, &apiserverv1.EncryptionConfiguration{
+		Resources: []apiserverv1.ResourceConfiguration{{
+			Resources: []string{"secrets"},
+			Providers: []apiserverv1.ProviderConfiguration{{
+				Secretbox: &apiserverv1.SecretboxConfiguration{Keys: []apiserverv1.Key{newKey(time.Now())}},
+			}},
+		}},
+	})
+}
+
+// Rotate puts a new key in front of those in a file that [Create] made. It
+// writes from the next start on, when everything is also written anew; the old
+// ones stay for reading. It returns the new key's ID.
+func Rotate(path string) (ID, error) {
+	cfg, err := read(path)
+	if err != nil {
+		return "", err
+	}
+	for i := range cfg.Resources {
+		for _, p := range cfg.Resources[i].Providers {
+			if p.Secretbox == nil {
+				continue
+			}
+			key := newKey(time.Now())
+			p.Secretbox.Keys = append([]apiserverv1.Key{key}, p.Secretbox.Keys...)
+			return idOf(key), write(path, cfg)
+		}
+	}
+	return "", fmt.Errorf("%s has no secretbox provider: add a key to it by hand", path)
+}
+
+// newKey makes a key of 256 bits, named by the time it was made.
+func newKey(now time.Time) apiserverv1.Key {
+	secret := make([]byte, 32)
+	rand.Read(secret)
+	return apiserverv1.Key{
+		Name:   "key-" + now.UTC().Format("20060102-150405"),
+		Secret: base64.StdEncoding.EncodeToString(secret),
+	}
+}
+
+func write(path string, cfg *apiserverv1.EncryptionConfiguration) error {
+	cfg.TypeMeta = metav1.TypeMeta{APIVersion: "apiserver.config.k8s.io/v1", Kind: "EncryptionConfiguration"}
+	text, err := yaml.Marshal(cfg)
+	if err != nil {
+		return fmt.Errorf("encoding encryption configuration: %w", err)
+	}
+	if err := renameio.WriteFile(path, text, 0o600); err != nil {
+		return fmt.Errorf("writing encryption configuration: %w", err)
+	}
+	return nil
+}
+
+func read(path string) (*apiserverv1.EncryptionConfiguration, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading encryption configuration: %w", err)
+	}
+	var cfg apiserverv1.EncryptionConfiguration
+	if err := yaml.UnmarshalStrict(text, &cfg); err != nil {
+		// The parser's own words may repeat a part of a key.
+		return nil, fmt.Errorf("encryption configuration %s is not of the kind EncryptionConfiguration", path)
+	}
+	return &cfg, nil
+}
+
+// identify names the keys that are in the file itself. Those of a key
+// management service are its own affair.
+func identify(path string) ([]ID, error) {
+	cfg, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	var ids []ID
+	seen := map[ID]bool{}
+	for _, r := range cfg.Resources {
+		for _, p := range r.Providers {
+			for _, k := range keysOf(p) {
+				if id := idOf(k); !seen[id] {
+					seen[id] = true
+					ids = append(ids, id)
+				}
+			}
+		}
+	}
+	return ids, nil
+}
+
+func keysOf(p apiserverv1.ProviderConfiguration) []apiserverv1.Key {
+	switch {
+	case p.AESGCM != nil:
+		return p.AESGCM.Keys
+	case p.AESCBC != nil:
+		return p.AESCBC.Keys
+	case p.Secretbox != nil:
+		return p.Secretbox.Keys
+	}
+	return nil
+}
+
+func idOf(k apiserverv1.Key) ID {
+	sum := sha256.Sum256([]byte("gatehouse encryption key\x00" + k.Name + "\x00" + k.Secret))
+	return ID(hex.EncodeToString(sum[:8]))
+}
