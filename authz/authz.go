@@ -75,3 +75,20 @@ type Authorizer interface {
 	// denial. Authorize keeps no reference to a.
 	Authorize(ctx context.Context, a *Attributes) (Answer, error)
 }
+
+// Denial says in Kubernetes' words what the caller must not do
+// (k8s.io/apiserver pkg/endpoints/handlers/responsewriters/errors.go).
+func (a *Attributes) Denial() string {
+	if !a.IsResource {
+		return fmt.Sprintf("User %q cannot %s path %q", a.User.Name, a.Verb, a.Path)
+	}
+	resource := a.Resource
+	if a.Subresource != "" {
+		resource += "/" + a.Subresource
+	}
+	scope := "at the cluster scope"
+	if a.Namespace != "" {
+		scope = fmt.Sprintf("in the namespace %q", a.Namespace)
+	}
+	return fmt.Sprintf("User %q cannot %s resource %q in API group %q %s", a.User.Name, a.Verb, resource, a.APIGroup, scope)
+}
