@@ -1,0 +1,82 @@
+package api
+
+import (
+	"fmt"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apiserver/pkg/registry/generic"
+	"k8s.io/apiserver/pkg/registry/generic/registry"
+	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/apiserver/pkg/storage/storagebackend"
+	"k8s.io/apiserver/pkg/storage/value"
+	flowcontrolrequest "k8s.io/apiserver/pkg/util/flowcontrol/request"
+)
+
+// An installer collects what the entries of the table make, before the server
+// is built from it.
+type installer struct {
+	scheme       *runtime.Scheme
+	codecs       serializer.CodecFactory
+	engine       *engine
+	transformers map[schema.GroupResource]value.Transformer
+	tracker      flowcontrolrequest.StorageObjectCountTracker
+	// changed is told of every object that an acknowledged write of this
+	// process has changed or removed.
+	changed func(resource string, obj metav1.Object)
+	tokens  TokenRequester
+
+	stores map[schema.GroupResource]*registry.Store
+	groups map[schema.GroupVersion]map[string]rest.Storage
+}
+
+// group returns the storage of one group and version, by resource.
+func (in *installer) group(gv schema.GroupVersion) map[string]rest.Storage {
+	g, ok := in.groups[gv]
+	if !ok {
+		g = map[string]rest.Storage{}
+		in.groups[gv] = g
+	}
+	return g
+}
+
+// addFieldLabels says which field selectors a kind takes. Any other one is
+// answered with a bad request, as upstream does, and not with nothing.
+func (in *installer) addFieldLabels(gvk schema.GroupVersionKind, names []string) error {
+	err := in.scheme.AddFieldLabelConversionFunc(gvk, func(label, value string) (string, string, error) {
+		if !slices.Contains(names, label) {
+			return "", "", fmt.Errorf("field label not supported: %s", label)
+		}
+		return label, value, nil
+	})
+	if err != nil {
+		return fmt.Errorf("naming the selectable fields of %s : %w", gvk.Kind, err)
+	}
+	return nil
+}
+
+// GetRESTOptions says how the objects of a resource are stored.
+func (in *installer) GetRESTOptions(gr schema.GroupResource, _ runtime.Object) (generic.RESTOptions, error) {
+	gv := schema.GroupVersion{Group: gr.Group, Version: "v1"}
+	codec, err := storageCodec(in.codecs, gv)
+	if err != nil {
+		return generic.RESTOptions{}, err
+	}
+	cfg := storagebackend.NewDefaultConfig(in.engine.prefix, codec)
+	cfg.EncodeVersioner = gv
+	cfg.Transformer = in.transformers[gr]
+	cfg.StorageObjectCountTracker = in.tracker
+	return generic.RESTOptions{
+		StorageConfig:           cfg.ForResource(gr),
+		Decorator:               in.engine.storage,
+		EnableGarbageCollection: false,
+		DeleteCollectionWorkers: 1,
+		// Upstream keeps the resources of its own groups by name alone.
+		ResourcePrefix:            gr.Resource,
+		CountMetricPollPeriod:     0,
+		StorageObjectCountTracker: in.tracker,
+	}, nil
+}

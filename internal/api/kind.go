@@ -1,0 +1,159 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/registry/generic/registry"
+	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/apiserver/pkg/storage/names"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"gatehouse.dev/gatehouse/internal/api/columns"
+)
+
+// object is an API object of a stored kind.
+type object interface {
+	runtime.Object
+	metav1.Object
+}
+
+// A kind is one entry of the table of resources: what the library cannot know
+// about it. [kind.install] makes the rest of it.
+type kind[T object] struct {
+	gv         schema.GroupVersion
+	name       string // as in the kind of an object
+	resource   string // as in a URL
+	singular   string
+	short      []string
+	categories []string
+	namespaced bool
+	// createOnUpdate lets a PUT create what is not there, as upstream does for
+	// a few kinds.
+	createOnUpdate bool
+	// keepDeleted lets a delete return the object and not a Status.
+	keepDeleted bool
+	// ttl is how long an object lives, in seconds; 0 is for ever.
+	ttl uint64
+
+	new     func() T
+	newList func() runtime.Object
+	// fields are what the kind can be selected by, besides name and namespace.
+	fields func(T) fields.Set
+	table  *columns.Table
+
+	rules rules[T]
+	// status makes a /status subresource with rules of its own.
+	status *rules[T]
+	// ownedByStatus are the top-level fields that only subresources may write.
+	ownedByStatus []string
+	// extend adds subresources to the group and changes what the store does.
+	extend func(in *installer, store *registry.Store, group map[string]rest.Storage)
+}
+
+// rules are what upstream calls a strategy: what becomes of an object before
+// it is written, and what is wrong with it.
+type rules[T object] struct {
+	prepareCreate  func(context.Context, T)
+	prepareUpdate  func(ctx context.Context, obj, old T)
+	validate       func(T) field.ErrorList
+	validateUpdate func(obj, old T) field.ErrorList
+	warnings       func(T) []string
+}
+
+// A served resource is the store behind one, as REST sees it.
+type served struct {
+	*registry.Store
+	short, category []string
+}
+
+func (s served) ShortNames() []string { return s.short }
+func (s served) Categories() []string { return s.category }
+
+// An entry of the table of resources.
+type entry interface {
+	install(*installer) error
+}
+
+// install makes the store of the kind and its subresources.
+func (k *kind[T]) install(in *installer) error {
+	gr := schema.GroupResource{Group: k.gv.Group, Resource: k.resource}
+	main := strategy[T]{ObjectTyper: in.scheme, NameGenerator: names.SimpleNameGenerator, kind: k, rules: k.rules, reset: paths(k.ownedByStatus...)}
+	store := &registry.Store{
+		NewFunc:                   func() runtime.Object { return k.new() },
+		NewListFunc:               k.newList,
+		PredicateFunc:             k.predicate,
+		DefaultQualifiedResource:  gr,
+		SingularQualifiedResource: schema.GroupResource{Group: k.gv.Group, Resource: k.singular},
+		CreateStrategy:            main,
+		UpdateStrategy:            main,
+		DeleteStrategy:            main,
+		ResetFieldsStrategy:       main,
+		TableConvertor:            k.table,
+		ReturnDeletedObject:       k.keepDeleted,
+		AfterDelete:               func(obj runtime.Object, _ *metav1.DeleteOptions) { in.changed(k.resource, obj.(T)) },
+		AfterUpdate:               func(obj runtime.Object, _ *metav1.UpdateOptions) { in.changed(k.resource, obj.(T)) },
+	}
+	if k.ttl > 0 {
+		store.TTLFunc = func(runtime.Object, uint64, bool) (uint64, error) { return k.ttl, nil }
+	}
+	if err := store.CompleteWithOptions(k.options(in)); err != nil {
+		return fmt.Errorf("making the store of %s: %w", gr, err)
+	}
+	in.stores[gr] = store
+	if err := in.addFieldLabels(k.gv.WithKind(k.name), k.selectableNames()); err != nil {
+		return err
+	}
+	group := in.group(k.gv)
+	group[k.resource] = served{store, k.short, k.categories}
+	if k.status != nil {
+		group[k.resource+"/status"] = k.subresource(in, store, *k.status, "metadata", "spec")
+	}
+	if k.extend != nil {
+		k.extend(in, store, group)
+	}
+	return nil
+}
+
+// paths is the set of the fields with the given dotted names, or nil.
+func paths(names ...string) *fieldpath.Set {
+	if len(names) == 0 {
+		return nil
+	}
+	set := fieldpath.NewSet()
+	for _, name := range names {
+		var parts []any
+		for part := range strings.SplitSeq(name, ".") {
+			parts = append(parts, part)
+		}
+		set.Insert(fieldpath.MakePathOrDie(parts...))
+	}
+	return set
+}
+
+// subresource returns a view of the store that reads as the store does and
+// writes by rules of its own, leaving the fields named by reset alone.
+func (k *kind[T]) subresource(in *installer, main *registry.Store, r rules[T], reset ...string) *part {
+	s := strategy[T]{ObjectTyper: in.scheme, NameGenerator: names.SimpleNameGenerator, kind: k, rules: r, reset: paths(reset...)}
+	store := *main
+	store.CreateStrategy, store.DeleteStrategy = nil, nil
+	store.UpdateStrategy, store.ResetFieldsStrategy = s, s
+	return &part{&store}
+}
+
+// selectableNames are the fields that an object of the kind can be selected by.
+func (k *kind[T]) selectableNames() []string {
+	_, set, err := k.selectable(k.new())
+	if err != nil {
+		return nil
+	}
+	return slices.Collect(maps.Keys(set))
+}

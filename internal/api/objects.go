@@ -1,0 +1,134 @@
+package api
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/registry/generic/registry"
+	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/client-go/tools/cache"
+)
+
+// Objects reads and writes the objects of one resource inside the process. It
+// goes to the store and not through HTTP, so nobody has to be authenticated
+// and there is no credential that could do everything. Validation applies;
+// admission and authorization do not. Errors are API errors.
+type Objects[T object] struct {
+	store *registry.Store
+}
+
+// ObjectsOf returns the objects of a stored resource.
+func ObjectsOf[T object](a *API, group, resource string) (Objects[T], error) {
+	store, ok := a.stores[schema.GroupResource{Group: group, Resource: resource}]
+	if !ok {
+		return Objects[T]{}, fmt.Errorf("no resource %s in API group %q", resource, group)
+	}
+	if _, ok := store.NewFunc().(T); !ok {
+		return Objects[T]{}, fmt.Errorf("%s are %T", resource, store.NewFunc())
+	}
+	return Objects[T]{store}, nil
+}
+
+// Get returns the object as it is in the store now, not in a cache.
+func (o Objects[T]) Get(ctx context.Context, namespace, name string) (T, error) {
+	return typed[T](o.store.Get(inside(ctx, namespace), name, &metav1.GetOptions{}))
+}
+
+// List returns the objects of a namespace, or of all if it is empty.
+func (o Objects[T]) List(ctx context.Context, namespace string) ([]T, error) {
+	list, err := o.store.List(inside(ctx, namespace), &metainternalversion.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	items, err := meta.ExtractList(list)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]T, len(items))
+	for i, item := range items {
+		out[i] = item.(T)
+	}
+	return out, nil
+}
+
+// Create stores a new object and returns it as stored.
+func (o Objects[T]) Create(ctx context.Context, obj T) (T, error) {
+	return typed[T](o.store.Create(inside(ctx, obj.GetNamespace()), obj, rest.ValidateAllObjectFunc, &metav1.CreateOptions{}))
+}
+
+// Update replaces the object. It is a conflict if obj has a resource version
+// that is not the stored one.
+func (o Objects[T]) Update(ctx context.Context, obj T) (T, error) {
+	updated, _, err := o.store.Update(inside(ctx, obj.GetNamespace()), obj.GetName(), rest.DefaultUpdatedObjectInfo(obj),
+		rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{})
+	return typed[T](updated, err)
+}
+
+// Delete removes the object, or marks it while finalizers hold it.
+func (o Objects[T]) Delete(ctx context.Context, namespace, name string, opts metav1.DeleteOptions) error {
+	_, _, err := o.store.Delete(inside(ctx, namespace), name, rest.ValidateAllObjectFunc, &opts)
+	return err
+}
+
+// Informer returns an informer straight on the store.
+func (o Objects[T]) Informer() cache.SharedIndexInformer {
+	all := func(options metav1.ListOptions) (*metainternalversion.ListOptions, error) {
+		var internal metainternalversion.ListOptions
+		err := metainternalversion.Convert_v1_ListOptions_To_internalversion_ListOptions(&options, &internal, nil)
+		return &internal, err
+	}
+	lw := &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			internal, err := all(options)
+			if err != nil {
+				return nil, err
+			}
+			return o.store.List(inside(ctx, ""), internal)
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			internal, err := all(options)
+			if err != nil {
+				return nil, err
+			}
+			internal.TimeoutSeconds = nil
+			w, err := o.store.Watch(inside(ctx, ""), internal)
+			if err != nil {
+				return nil, err
+			}
+			return watch.Filter(w, unwrap), nil
+		},
+	}
+	return cache.NewSharedIndexInformer(lw, o.store.NewFunc(), 0, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+}
+
+// unwrap takes an event's object out of the envelope that the watch cache puts
+// around it to encode it once for many watchers.
+func unwrap(e watch.Event) (watch.Event, bool) {
+	if wrapped, ok := e.Object.(runtime.CacheableObject); ok {
+		e.Object = wrapped.GetObject()
+	}
+	return e, true
+}
+
+func inside(ctx context.Context, namespace string) context.Context {
+	return genericapirequest.WithNamespace(ctx, namespace)
+}
+
+func typed[T object](obj runtime.Object, err error) (T, error) {
+	var none T
+	if err != nil {
+		return none, err
+	}
+	out, ok := obj.(T)
+	if !ok {
+		return none, fmt.Errorf("the store returned %T", obj)
+	}
+	return out, nil
+}

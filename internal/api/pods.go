@@ -1,0 +1,93 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/registry/generic/registry"
+	"k8s.io/apiserver/pkg/registry/rest"
+
+	"gatehouse.dev/gatehouse/internal/api/columns"
+	"gatehouse.dev/gatehouse/internal/api/validation/core"
+)
+
+// noContainers is what this server is, for who asks it for more.
+const noContainers = "Gatehouse is an identity server: it keeps Pod objects, so that tokens can be bound to them, and runs no containers"
+
+func pods() entry {
+	k := &kind[*corev1.Pod]{
+		gv: corev1.SchemeGroupVersion, name: "Pod", resource: "pods", singular: "pod",
+		short: []string{"po"}, categories: []string{"all"}, namespaced: true, keepDeleted: true, table: columns.Pod(),
+		new:           func() *corev1.Pod { return &corev1.Pod{} },
+		newList:       func() runtime.Object { return &corev1.PodList{} },
+		fields:        podFields,
+		ownedByStatus: []string{"status"},
+		rules: rules[*corev1.Pod]{
+			prepareCreate: func(_ context.Context, p *corev1.Pod) {
+				p.Status = corev1.PodStatus{Phase: corev1.PodPending}
+			},
+			prepareUpdate: func(_ context.Context, p, old *corev1.Pod) { p.Status = old.Status },
+			validate:      core.ValidatePod, validateUpdate: core.ValidatePodUpdate,
+			warnings: func(*corev1.Pod) []string { return []string{noContainers} },
+		},
+		status: &rules[*corev1.Pod]{
+			prepareUpdate: func(_ context.Context, p, old *corev1.Pod) {
+				p.Spec, p.DeletionTimestamp, p.OwnerReferences = old.Spec, nil, old.OwnerReferences
+				p.DeletionTimestamp = old.DeletionTimestamp
+			},
+			validateUpdate: core.ValidatePodStatusUpdate,
+		},
+	}
+	k.extend = func(_ *installer, _ *registry.Store, group map[string]rest.Storage) {
+		for _, name := range []string{"attach", "exec", "log", "portforward", "proxy"} {
+			group["pods/"+name] = absent{subresource: name}
+		}
+	}
+	return k
+}
+
+func podFields(p *corev1.Pod) fields.Set {
+	return fields.Set{
+		"spec.nodeName":            p.Spec.NodeName,
+		"spec.restartPolicy":       string(p.Spec.RestartPolicy),
+		"spec.schedulerName":       p.Spec.SchedulerName,
+		"spec.serviceAccountName":  p.Spec.ServiceAccountName,
+		"spec.hostNetwork":         boolean(p.Spec.HostNetwork),
+		"status.phase":             string(p.Status.Phase),
+		"status.podIP":             p.Status.PodIP,
+		"status.nominatedNodeName": p.Status.NominatedNodeName,
+	}
+}
+
+// absent is a subresource that needs a kubelet. It answers with what this
+// server is, where "not found" would send its caller looking for a typing
+// error.
+type absent struct{ subresource string }
+
+var _ rest.Connecter = absent{}
+
+func (a absent) New() runtime.Object { return &corev1.Pod{} }
+func (a absent) Destroy()            {}
+
+func (a absent) NewConnectOptions() (runtime.Object, bool, string) { return nil, false, "" }
+
+func (a absent) ConnectMethods() []string {
+	return []string{http.MethodGet, http.MethodPost}
+}
+
+func (a absent) Connect(_ context.Context, name string, _ runtime.Object, _ rest.Responder) (http.Handler, error) {
+	return nil, notImplemented("there is no " + a.subresource + " of pod " + name + ": " + noContainers)
+}
+
+// notImplemented is the Status of what this kind of server does not do.
+func notImplemented(message string) error {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusNotImplemented,
+		Reason: metav1.StatusReasonMethodNotAllowed, Message: message,
+	}}
+}
