@@ -1,0 +1,41 @@
+package metrics_test
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"gatehouse.dev/gatehouse/internal/metrics"
+)
+
+func TestHandler(t *testing.T) {
+	r := metrics.New("v1.2.3")
+	r.Authenticated("success", time.Microsecond)
+	r.Authenticated("failure", time.Millisecond)
+	r.Authorized("no-opinion", time.Microsecond)
+	r.Shed(true)
+	r.File("token-auth-file", func() (uint64, uint64, bool) { return 3, 1, true })
+
+	w := httptest.NewRecorder()
+	r.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	for _, line := range []string{
+		`gatehouse_build_info{version="v1.2.3"} 1`,
+		`authentication_attempts{result="success"} 1`,
+		`authentication_attempts{result="failure"} 1`,
+		`authentication_attempts{result="error"} 0`,
+		`authorization_attempts_total{result="no-opinion"} 1`,
+		`apiserver_dropped_requests_total{request_kind="mutating"} 1`,
+		`apiserver_dropped_requests_total{request_kind="readOnly"} 0`,
+		`gatehouse_file_reloads_total{file="token-auth-file",status="success"} 3`,
+		`gatehouse_file_reloads_total{file="token-auth-file",status="failure"} 1`,
+		`gatehouse_file_stale{file="token-auth-file"} 1`,
+	} {
+		if !strings.Contains(w.Body.String(), line+"\n") {
+			t.Errorf("no line %q", line)
+		}
+	}
+	if n := w.Body.Len(); n > 64<<10 {
+		t.Errorf("%d bytes of metrics; the libraries' own are to be chosen from", n)
+	}
+}
