@@ -1,0 +1,162 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	auditinternal "k8s.io/apiserver/pkg/apis/audit"
+	"k8s.io/apiserver/pkg/audit"
+	"k8s.io/apiserver/pkg/endpoints/request"
+
+	"gatehouse.dev/gatehouse/authn"
+)
+
+// slowRequest is how long a request has to last for its event to say so; it is
+// upstream's threshold.
+const slowRequest = 500 * time.Millisecond
+
+// A Recorder records the requests that pass through it on its trail. All fields
+// must be set.
+type Recorder struct {
+	Trail *Trail
+	// LongRunning tells requests whose answer is a stream. They have an event
+	// of stage ResponseStarted besides that of ResponseComplete.
+	LongRunning func(*http.Request, *request.RequestInfo) bool
+	// Annotations returns those of the authn.Result that the request of a
+	// context was admitted with.
+	Annotations func(context.Context) []authn.Annotation
+	Log         *slog.Logger
+}
+
+// Record returns next with its requests recorded. It stands behind [WithID],
+// the request info and authentication, and in front of impersonation and
+// authorization: the policy is asked about the real user.
+//
+// If the backend insists (mode blocking-strict) and cannot take the first
+// event, the request is answered with 500 and does not reach next.
+func (rec *Recorder) Record(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r, ac, err := rec.begin(w, r)
+		if err != nil {
+			rec.fail(w, r, "failed to create audit event", err)
+			return
+		}
+		if ac == nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		ctx := r.Context()
+		annotateCredential(ctx, rec.Annotations(ctx))
+		if !ac.ProcessEventStage(ctx, auditinternal.StageRequestReceived) {
+			audit.ApiserverAuditDroppedCounter.WithContext(ctx).Inc()
+			rec.fail(w, r, "failed to store audit event", errors.New("backend refused it"))
+			return
+		}
+		info, _ := request.RequestInfoFrom(ctx)
+		streams := rec.LongRunning(r, info)
+		defer finish(ctx, ac, streams)
+		next.ServeHTTP(watchStatus(ctx, ac, w, streams), r)
+	})
+}
+
+// Refuse answers r, whose credential was refused because of err, with answer,
+// and records that as one event: stage ResponseStarted, no user, what kinds of
+// credential the caller tried, and the text of err in an annotation. Upstream's
+// event (filters.WithFailedAuthenticationAudit) does not have the last.
+func (rec *Recorder) Refuse(w http.ResponseWriter, r *http.Request, err error, answer http.Handler) {
+	r, ac, failed := rec.begin(w, r)
+	if failed != nil {
+		rec.fail(w, r, "failed to create audit event", failed)
+		return
+	}
+	if ac == nil {
+		answer.ServeHTTP(w, r)
+		return
+	}
+	ctx := r.Context()
+	if err != nil {
+		audit.AddAuditAnnotation(ctx, FailureAnnotation, printable(err.Error()))
+	}
+	ac.SetEventResponseStatus(&metav1.Status{Message: attempted(r)})
+	answer.ServeHTTP(watchStatus(ctx, ac, w, true), r)
+}
+
+// begin asks the policy about r. It returns r with the audit context that the
+// handlers behind write to, and that context, or nil if r is not recorded.
+func (rec *Recorder) begin(w http.ResponseWriter, r *http.Request) (*http.Request, *audit.AuditContext, error) {
+	ctx := r.Context()
+	info, ok := request.RequestInfoFrom(ctx)
+	if !ok {
+		return r, nil, errors.New("no RequestInfo found in the context")
+	}
+	caller, _ := request.UserFrom(ctx)
+	facts := &attributes{info: info, caller: caller}
+	rule := rec.Trail.rule(facts)
+	if rule.Level == auditinternal.LevelNone {
+		return r.WithContext(unrecorded{Context: ctx, closed: rec.Trail.closed}), nil, nil
+	}
+	audit.ObservePolicyLevel(ctx, rule.Level)
+	ctx = audit.WithAuditContext(ctx)
+	ac := audit.AuditContextFrom(ctx)
+	if err := ac.Init(rule, rec.Trail.backend); err != nil {
+		return r, nil, err
+	}
+	audit.WithAuditID(ctx, types.UID(w.Header().Get(headerID)))
+	received, ok := request.ReceivedTimestampFrom(ctx)
+	if !ok {
+		received = time.Now()
+	}
+	r = r.WithContext(ctx)
+	audit.LogRequestMetadata(ctx, r, received, facts)
+	return r, ac, nil
+}
+
+// rule returns what the policy says about a request.
+func (t *Trail) rule(facts *attributes) audit.RequestAuditConfig {
+	if t.backend == nil {
+		return audit.RequestAuditConfig{Level: auditinternal.LevelNone}
+	}
+	return t.policy.EvaluatePolicyRule(facts)
+}
+
+// fail answers with upstream's text, which does not tell the cause.
+func (rec *Recorder) fail(w http.ResponseWriter, r *http.Request, text string, cause error) {
+	rec.Log.ErrorContext(r.Context(), text, "err", cause)
+	message := fmt.Sprintf("Internal Server Error: %q: %s", r.URL.Path, text)
+	http.Error(w, message, http.StatusInternalServerError)
+}
+
+// finish writes the last event of a request, when its handler has returned or
+// panicked. It must be deferred itself, and lets a panic go on.
+func finish(ctx context.Context, ac *audit.AuditContext, streams bool) {
+	if p := recover(); p != nil {
+		ac.SetEventResponseStatus(&metav1.Status{
+			Code:    http.StatusInternalServerError,
+			Status:  metav1.StatusFailure,
+			Reason:  metav1.StatusReasonInternalError,
+			Message: printable(fmt.Sprintf("APIServer panic'd: %v", p)),
+		})
+		ac.ProcessEventStage(ctx, auditinternal.StagePanic)
+		panic(p)
+	}
+	if ac.GetEventResponseStatus() == nil {
+		ac.SetEventResponseStatus(&metav1.Status{
+			Code:    http.StatusOK,
+			Status:  metav1.StatusSuccess,
+			Message: "Connection closed early",
+		})
+		if streams {
+			ac.ProcessEventStage(ctx, auditinternal.StageResponseStarted)
+		}
+	}
+	if d := time.Since(ac.GetEventRequestReceivedTimestamp().Time); d > slowRequest {
+		audit.AddAuditAnnotation(ctx, totalLatencyAnnotation, d.String())
+	}
+	ac.ProcessEventStage(ctx, auditinternal.StageResponseComplete)
+}
