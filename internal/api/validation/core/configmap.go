@@ -28,7 +28,7 @@ func ValidateConfigMap(config *corev1.ConfigMap) field.ErrorList {
 		size += len(value)
 	}
 	if size > corev1.MaxSecretSize {
-		// No path: the error is about the whole object.
+		// The error is about the whole object; the empty path prints as [].
 		errs = append(errs, field.TooLong(field.NewPath(""), "", corev1.MaxSecretSize))
 	}
 	return errs
