@@ -1,0 +1,83 @@
+package authn
+
+import (
+	"errors"
+	"strings"
+
+	"gatehouse.dev/gatehouse/identity"
+)
+
+// AnyBearer is the method of a [Refusal] of an Authorization header that no
+// particular kind of bearer token is to blame for.
+const AnyBearer identity.Method = "Bearer"
+
+// A Refusal says, for the operator, which authenticator refused a credential
+// and why. The caller is told nothing but that there was one. It never holds
+// any part of a secret.
+type Refusal struct {
+	// Method is the kind of credential that was refused.
+	Method identity.Method
+	// Reason is why. Where Kubernetes has a text for it, it is that text.
+	Reason string
+	// Cause is a further error that Reason goes on with, or nil.
+	Cause error
+
+	// passed is what those said who looked at the credential and found that it
+	// was not theirs. It is no part of what Unwrap returns: they are all
+	// [ErrNoCredential], and a refusal must never be that.
+	passed []error
+}
+
+// Error returns the method, the reason, the cause, and in brackets what the
+// others said who looked at the credential.
+func (r *Refusal) Error() string {
+	var b strings.Builder
+	b.WriteString(string(r.Method))
+	b.WriteString(": ")
+	b.WriteString(r.Reason)
+	if r.Cause != nil {
+		b.WriteString(": ")
+		b.WriteString(r.Cause.Error())
+	}
+	for i, err := range r.passed {
+		b.WriteString([]string{" (", "; "}[min(i, 1)])
+		b.WriteString(err.Error())
+	}
+	if len(r.passed) > 0 {
+		b.WriteString(")")
+	}
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (r *Refusal) Unwrap() error { return r.Cause }
+
+// Refuse returns a [Refusal] without a cause.
+func Refuse(method identity.Method, reason string) error {
+	return &Refusal{Method: method, Reason: reason}
+}
+
+// A pass is an [ErrNoCredential] that says who looked and what was found.
+type pass struct {
+	method identity.Method
+	found  string
+}
+
+// Pass returns an error that wraps [ErrNoCredential] and says what an
+// authenticator found instead of a credential of its kind.
+func Pass(method identity.Method, found string) error { return &pass{method, found} }
+
+func (p *pass) Error() string { return string(p.method) + ": " + p.found }
+
+func (p *pass) Unwrap() error { return ErrNoCredential }
+
+// refused reports whether err is a refusal. A [Refusal] anywhere in err settles
+// it, so that nothing that it was joined with or caused by can make it look
+// like the absence of a credential.
+func refused(err error) bool {
+	if !errors.Is(err, ErrNoCredential) {
+		return true
+	}
+	var r *Refusal
+	return errors.As(err, &r)
+}

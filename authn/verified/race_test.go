@@ -1,0 +1,5 @@
+//go:build race
+
+package verified_test
+
+const raceEnabled = true

@@ -1,0 +1,223 @@
+package verified_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/authn/verified"
+	"gatehouse.dev/gatehouse/identity"
+)
+
+func result(name string, rests ...authn.Stamp) *authn.Result {
+	return &authn.Result{Identity: &identity.Identity{Name: name}, Rests: rests}
+}
+
+func table(t testing.TB, size int) *verified.Results {
+	t.Helper()
+	tab, err := verified.NewTable[*authn.Result](size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tab
+}
+
+// Two different triples must never share a key, however the bytes are split.
+func TestKeyBindsEveryPart(t *testing.T) {
+	all := []struct {
+		kind, credential string
+		audiences        []string
+	}{
+		{"a", "token", nil},
+		{"b", "token", nil},
+		{"", "atoken", nil},
+		{"a", "token", []string{}},
+		{"a", "token", []string{""}},
+		{"a", "token", []string{"x"}},
+		{"a", "token", []string{"x", "y"}},
+		{"a", "token", []string{"y", "x"}},
+		{"a", "token", []string{"xy"}},
+		{"a", "ken", []string{"to"}},
+		{"a", "token\x00", nil},
+		{"a", "token" + strings.Repeat("\x00", 16), nil},
+		{"a", "", nil},
+	}
+	digesters, err := verified.Digesters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, sum := range digesters {
+		seen := map[verified.Key]int{}
+		for i, c := range all {
+			k := sum(c.kind, c.credential, c.audiences)
+			if k != sum(c.kind, c.credential, c.audiences) {
+				t.Errorf("%s: key of %+v is not always the same", name, c)
+			}
+			// nil and no audiences are the same question.
+			if j, dup := seen[k]; dup && !(i == 3 && j == 0) {
+				t.Errorf("%s: %+v and %+v share a key", name, c, all[j])
+			}
+			seen[k] = i
+		}
+	}
+}
+
+func TestEveryTableHasItsOwnKey(t *testing.T) {
+	if table(t, 8).Key("k", "token", nil) == table(t, 8).Key("k", "token", nil) {
+		t.Error("two tables give one credential the same key")
+	}
+}
+
+func TestLookup(t *testing.T) {
+	now := time.Now()
+	var gen authn.Generation
+	tab := table(t, 100)
+	k := tab.Key("bearer", "secret", nil)
+	if got := tab.Lookup(k, now); got != nil {
+		t.Fatalf("an empty table has %v", got)
+	}
+	want := result("jane", gen.Stamp())
+	tab.Store(k, want, now)
+	if got := tab.Lookup(k, now); got != want {
+		t.Fatalf("Lookup = %v, want %v", got, want)
+	}
+	if got := tab.Lookup(tab.Key("bearer", "secret", []string{"other"}), now); got != nil {
+		t.Errorf("another audience got %v", got)
+	}
+	gen.Bump()
+	if got := tab.Lookup(k, now); got != nil {
+		t.Errorf("after a change Lookup = %v, want nil", got)
+	}
+	next := result("jane", gen.Stamp())
+	tab.Store(k, next, now)
+	if got := tab.Lookup(k, now); got != next || tab.Len() != 1 {
+		t.Errorf("Lookup = %v of %d entries, want the new one alone", got, tab.Len())
+	}
+	next.Until = now.Add(time.Minute)
+	if tab.Lookup(k, now.Add(time.Minute)) != nil {
+		t.Error("an entry is used at the moment it ends")
+	}
+}
+
+func TestTableIsBounded(t *testing.T) {
+	var gen authn.Generation
+	tab, now := table(t, 1000), time.Now()
+	for i := range 20_000 {
+		tab.Store(tab.Key("k", fmt.Sprint(i), nil), result("u", gen.Stamp()), now)
+	}
+	if n := tab.Len(); n > 1024 {
+		t.Errorf("a table for 1000 has %d entries, want at most 1024", n)
+	}
+	last := tab.Key("k", "19999", nil)
+	if tab.Lookup(last, now) == nil {
+		t.Error("a full table does not take a new entry")
+	}
+}
+
+// The owner of an answer is always the one who asked for it (CVE-2026-71326,
+// CVE-2026-33496: caches that mixed up two callers).
+func TestAnswersBelongToWhoAsks(t *testing.T) {
+	var gen authn.Generation
+	tab := table(t, 512)
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			for i := range 20_000 {
+				name := fmt.Sprint((i*7 + w*13) % 3000)
+				aud := []string{fmt.Sprint(i % 3)}
+				k := tab.Key("k", name, aud)
+				if got := tab.Lookup(k, time.Time{}); got != nil && got.Identity.Name != name+aud[0] {
+					t.Errorf("%q for %q got the identity of %q", name, aud, got.Identity.Name)
+					return
+				}
+				tab.Store(k, result(name+aud[0], gen.Stamp()), time.Time{})
+				if i%5000 == 0 {
+					gen.Bump()
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+type counter struct {
+	calls  int
+	answer *authn.Result
+	err    error
+}
+
+func (c *counter) VerifyToken(context.Context, string, []string) (*authn.Result, error) {
+	c.calls++
+	return c.answer, c.err
+}
+
+func TestTokensRemembers(t *testing.T) {
+	var gen authn.Generation
+	tests := []struct {
+		name   string
+		token  string
+		answer *authn.Result
+		err    error
+		calls  int // of three
+	}{
+		{"verified", "good", result("jane", gen.Stamp()), nil, 1},
+		{"refused", "bad", nil, errors.New("bad"), 3},
+		{"unknown", "unknown", nil, authn.ErrNoCredential, 3},
+		{"without an end", "eternal", result("jane"), nil, 3},
+		{"already ended", "old", &authn.Result{Identity: &identity.Identity{Name: "jane"}, Until: time.Unix(1, 0)}, nil, 3},
+		{"too long", strings.Repeat("a", authn.MaxToken+1), result("jane", gen.Stamp()), nil, 3},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := &counter{answer: tt.answer, err: tt.err}
+			v := verified.Tokens(table(t, 8), "StaticToken", c)
+			for range 3 {
+				got, err := v.VerifyToken(t.Context(), tt.token, nil)
+				if got != tt.answer || err != tt.err {
+					t.Fatalf("VerifyToken = %v, %v, want %v, %v", got, err, tt.answer, tt.err)
+				}
+			}
+			if c.calls != tt.calls {
+				t.Errorf("three requests verified %d times, want %d", c.calls, tt.calls)
+			}
+		})
+	}
+}
+
+func TestHitAllocatesNothing(t *testing.T) {
+	var gen authn.Generation
+	v := verified.Tokens(table(t, 8), "m", &counter{answer: result("jane", gen.Stamp())})
+	token, auds := strings.Repeat("x", 1000), []string{"api"}
+	n := testing.AllocsPerRun(100, func() { v.VerifyToken(t.Context(), token, auds) })
+	// The race detector empties pools at random.
+	if n > 0 && !raceEnabled {
+		t.Errorf("a hit makes %v allocations, want none", n)
+	}
+}
+
+func BenchmarkHit(b *testing.B) {
+	for _, size := range []int{1, 10_000, 1_000_000} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			var gen authn.Generation
+			tab, now := table(b, 2*size), time.Now()
+			creds := make([]string, size)
+			tail := strings.Repeat("x", 1000)
+			for i := range creds {
+				// Only the head differs, so that a million fit into memory.
+				creds[i] = fmt.Sprintf("%07d", i)
+				tab.Store(tab.Key(creds[i], tail, nil), result("u", gen.Stamp()), now)
+			}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if tab.Lookup(tab.Key(creds[i*7919%size], tail, nil), now) == nil && size == 1 {
+					b.Fatal("miss")
+				}
+			}
+		})
+	}
+}
