@@ -1,0 +1,322 @@
+package compact_test
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"gatehouse.dev/gatehouse/internal/compact"
+)
+
+var b64 = base64.RawURLEncoding
+
+func newEC(t testing.TB, curve elliptic.Curve) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(curve, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// sign256 makes an ES256 token of any header and payload.
+func sign256(t testing.TB, key *ecdsa.PrivateKey, header, payload string) string {
+	t.Helper()
+	signed := b64.EncodeToString([]byte(header)) + "." + b64.EncodeToString([]byte(payload))
+	sum := sha256.Sum256([]byte(signed))
+	r, s, err := ecdsa.Sign(rand.Reader, key, sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	sig := make([]byte, 64)
+	r.FillBytes(sig[:32])
+	s.FillBytes(sig[32:])
+	return signed + "." + b64.EncodeToString(sig)
+}
+
+func TestHeader(t *testing.T) {
+	key := newEC(t, elliptic.P256())
+	pub, err := compact.NewKey("k", key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name, header, err string
+	}{
+		{"all", `{"alg":"ES256","kid":"k","typ":"JWT"}`, ""},
+		{"only alg", ` {"alg":"ES256"} `, ""},
+		{"no alg", `{"kid":"k"}`, "alg is none"},
+		{"empty", `{}`, "alg is none"},
+		{"none", `{"alg":"none"}`, "alg is none"},
+		{"symmetric", `{"alg":"HS256"}`, "alg is none"},
+		{"case of the name", `{"Alg":"ES256"}`, "besides alg"},
+		{"case of the value", `{"alg":"es256"}`, "alg is none"},
+		{"alg is a number", `{"alg":256}`, "not a string"},
+		{"kid is null", `{"alg":"ES256","kid":null}`, "not a string"},
+		{"alg twice", `{"alg":"ES256","alg":"ES256"}`, "same name"},
+		{"alg twice, once escaped", `{"alg":"ES256","\u0061lg":"none"}`, "same name"},
+		{"crit", `{"alg":"ES256","crit":["exp"]}`, `"crit" is not allowed`},
+		{"b64", `{"alg":"ES256","b64":false}`, `"b64" is not allowed`},
+		{"jwk", `{"alg":"ES256","jwk":{}}`, `"jwk" is not allowed`},
+		{"jku", `{"alg":"ES256","jku":"https://evil"}`, `"jku" is not allowed`},
+		{"x5c", `{"alg":"ES256","x5c":[]}`, `"x5c" is not allowed`},
+		{"x5u", `{"alg":"ES256","x5u":"https://evil"}`, `"x5u" is not allowed`},
+		{"unknown", `{"alg":"ES256","foo":1}`, "besides alg"},
+		{"array", `["ES256"]`, "not a JSON object"},
+		{"not JSON", `alg`, "not a JSON object"},
+		{"tail", `{"alg":"ES256"}x`, "after the end"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tok, err := compact.Parse(sign256(t, key, tt.header, `{}`))
+			if err == nil {
+				err = tok.Verify(pub)
+			}
+			checkError(t, err, tt.err)
+		})
+	}
+}
+
+func TestForm(t *testing.T) {
+	key := newEC(t, elliptic.P256())
+	good := sign256(t, key, `{"alg":"ES256"}`, `{"a":1}`)
+	parts := strings.Split(good, ".")
+	tests := []struct{ name, token, err string }{
+		{"good", good, ""},
+		{"empty", "", "three parts"},
+		{"two parts", parts[0] + "." + parts[1], "three parts"},
+		{"four parts", good + ".", "three parts"},
+		{"only points", strings.Repeat(".", 10000), "three parts"},
+		{"JSON serialization", `{"payload":"","signature":""}`, "three parts"},
+		{"no signature", parts[0] + "." + parts[1] + ".", "no signature"},
+		{"line break", parts[0] + "." + parts[1] + "\n." + parts[2], "line break"},
+		{"carriage return", parts[0] + "\r." + parts[1] + "." + parts[2], "line break"},
+		{"space", " " + good, "base64url"},
+		{"padding", good + "==", "base64url"},
+		{"standard alphabet", parts[0] + "." + parts[1] + ".+" + parts[2][1:], "base64url"},
+		{"spare bits", parts[0] + "." + parts[1][:len(parts[1])-1] + string(parts[1][len(parts[1])-1]+1) + "." + parts[2], "base64url"},
+		{"too long", good + strings.Repeat("A", compact.MaxSize), "16 KiB"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := compact.Parse(tt.token)
+			checkError(t, err, tt.err)
+		})
+	}
+}
+
+// No prefix, suffix or flip of one bit of a token is accepted (CVE-2026-27840:
+// a truncated token was).
+func TestNothingNearATokenIsAccepted(t *testing.T) {
+	key := newEC(t, elliptic.P256())
+	pub, err := compact.NewKey("", key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := sign256(t, key, `{"alg":"ES256"}`, `{"sub":"jane"}`)
+	accepted := func(token string) bool {
+		tok, err := compact.Parse(token)
+		return err == nil && tok.Verify(pub) == nil
+	}
+	if !accepted(good) {
+		t.Fatal("the token itself is refused")
+	}
+	for i := range good {
+		if i > 0 && (accepted(good[:i]) || accepted(good[i:])) {
+			t.Errorf("accepted when cut at %d", i)
+		}
+		for bit := range 8 {
+			b := []byte(good)
+			b[i] ^= 1 << bit
+			if accepted(string(b)) {
+				t.Errorf("accepted with bit %d of byte %d flipped", bit, i)
+			}
+		}
+	}
+}
+
+func TestNewKey(t *testing.T) {
+	small, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edwards, _, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p256 := newEC(t, elliptic.P256())
+	tests := []struct {
+		name   string
+		public crypto.PublicKey
+		only   []string
+		err    string
+	}{
+		{"P-256", p256.Public(), nil, ""},
+		{"P-256 narrowed", p256.Public(), []string{"ES256", "RS256"}, ""},
+		{"P-521", newEC(t, elliptic.P521()).Public(), nil, ""},
+		{"P-224", newEC(t, elliptic.P224()).Public(), nil, "no algorithm for curve"},
+		{"RSA-1024", small.Public(), nil, "need 2048"},
+		{"Ed25519", edwards, nil, "no algorithm"},
+		{"private", p256, nil, "no algorithm"},
+		{"other curve's algorithm", p256.Public(), []string{"ES384"}, "cannot be used"},
+		{"not on the curve", &ecdsa.PublicKey{Curve: elliptic.P256(), X: p256.X, Y: p256.X}, nil, "not a point"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := compact.NewKey("", tt.public, tt.only...)
+			checkError(t, err, tt.err)
+		})
+	}
+}
+
+func TestAlgorithmNeverChoosesTheKey(t *testing.T) {
+	ec := newEC(t, elliptic.P256())
+	tok, err := compact.Parse(sign256(t, ec, `{"alg":"RS256"}`, `{}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pub, err := compact.NewKey("", ec.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tok.Verify(pub); !errors.Is(err, compact.ErrSignature) {
+		t.Errorf("Verify = %v, want ErrSignature", err)
+	}
+}
+
+func TestClaims(t *testing.T) {
+	text := `{"s":"a\u00e9\ud83d\ude00\n\"","n":1.9,"aud":["a","b"],"one":"a","none":[],"mixed":["a",1],` +
+		`"o":{"x":{"y":"z"}},"null":null,"big":1e308,"neg":-1,"str":"1","exp":2147483648}`
+	o, err := compact.ParseObject([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := o.String("s"); s != "aé😀\n\"" || err != nil {
+		t.Errorf("String = %q, %v", s, err)
+	}
+	for name, want := range map[string][]string{"aud": {"a", "b"}, "one": {"a"}, "none": {}, "absent": nil} {
+		if got, err := o.Strings(name); !reflect.DeepEqual(got, want) || err != nil {
+			t.Errorf("Strings(%q) = %q, %v, want %q", name, got, err, want)
+		}
+	}
+	for name, want := range map[string]time.Time{"n": time.Unix(1, 0), "exp": time.Unix(1<<31, 0), "absent": {}} {
+		if got, err := o.Time(name); !got.Equal(want) || err != nil {
+			t.Errorf("Time(%q) = %v, %v, want %v", name, got, err, want)
+		}
+	}
+	inner, err := o.Object("o")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if inner, err = inner.Object("x"); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := inner.String("y"); s != "z" || err != nil {
+		t.Errorf("inner String = %q, %v", s, err)
+	}
+	bad := map[string]func(string) error{
+		"n": func(n string) error { _, err := o.String(n); return err }, "null": func(n string) error { _, err := o.String(n); return err },
+		"mixed": func(n string) error { _, err := o.Strings(n); return err }, "o": func(n string) error { _, err := o.Strings(n); return err },
+		"big": func(n string) error { _, err := o.Time(n); return err }, "neg": func(n string) error { _, err := o.Time(n); return err },
+		"str": func(n string) error { _, err := o.Time(n); return err }, "aud": func(n string) error { _, err := o.Object(n); return err },
+	}
+	for name, read := range bad {
+		if read(name) == nil {
+			t.Errorf("%q was read as what it is not", name)
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	nested := func(n int) string { return `{"a":` + strings.Repeat("[", n) + strings.Repeat("]", n) + "}" }
+	members := func(n int) string {
+		all := make([]string, n)
+		for i := range all {
+			all[i] = `"` + strings.Repeat("x", i) + `":0`
+		}
+		return "{" + strings.Join(all, ",") + "}"
+	}
+	tests := []struct{ name, text, err string }{
+		{"32 deep", nested(31), ""},
+		{"33 deep", nested(32), "too deep"},
+		{"very deep", nested(8000), "too deep"},
+		{"64 members", members(64), ""},
+		{"65 members", members(65), "too many members"},
+		{"64 members twice", `{"a":` + members(64) + `,"b":` + members(64) + `}`, ""},
+		{"same name in two objects", `{"a":{"a":1},"b":{"a":1}}`, ""},
+		{"same name inside", `{"a":{"b":1,"b":2}}`, "same name"},
+		{"same name after an inner object", `{"a":{"b":1},"a":2}`, "same name"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := compact.ParseObject([]byte(tt.text))
+			checkError(t, err, tt.err)
+		})
+	}
+}
+
+func checkError(t *testing.T, err error, want string) {
+	t.Helper()
+	switch {
+	case want == "" && err != nil:
+		t.Errorf("error %q, want none", err)
+	case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+		t.Errorf("error %v, want one with %q", err, want)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	key := newEC(f, elliptic.P256())
+	f.Add(sign256(f, key, `{"alg":"ES256","kid":"a"}`, `{"iss":"x","aud":["y"]}`))
+	f.Add("..")
+	f.Add("eyJhbGciOiJub25lIn0.e30.")
+	f.Fuzz(func(t *testing.T, token string) {
+		tok, err := compact.Parse(token)
+		if err != nil {
+			return
+		}
+		// There is one way to write a token: what was read gives it back.
+		parts := strings.Split(token, ".")
+		if len(parts) != 3 || b64.EncodeToString(tok.Payload()) != parts[1] {
+			t.Errorf("%q is another form of a token", token)
+		}
+	})
+}
+
+func FuzzParseObject(f *testing.F) {
+	for _, s := range []string{`{}`, `{"a":[1,{"b":"\u0041"}]}`, `{"a":-0.5e+1,"a":null}`, `{"a":"\ud800"}`, "{\"\xff\":1}"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		o, err := compact.ParseObject(text)
+		if err != nil {
+			return
+		}
+		// Whatever is accepted, the standard library reads the same.
+		var std map[string]any
+		if err := json.Unmarshal(text, &std); err != nil {
+			t.Fatalf("%q is accepted, but not by encoding/json: %v", text, err)
+		}
+		for name, v := range std {
+			if s, ok := v.(string); ok {
+				if got, err := o.String(name); got != s || err != nil {
+					t.Errorf("%q: String(%q) = %q, %v, want %q", text, name, got, err, s)
+				}
+			}
+			if !o.Has(name) {
+				t.Errorf("%q: no member %q", text, name)
+			}
+		}
+	})
+}

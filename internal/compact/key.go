@@ -1,0 +1,136 @@
+package compact
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+
+	_ "crypto/sha256" // SHA-256, for crypto.Hash
+	_ "crypto/sha512" // SHA-384 and SHA-512, for crypto.Hash
+)
+
+// algorithms are all that there are (RFC 7518 section 3.1), without the
+// symmetric ones, for which verifying needs what signing does, and without none.
+// A variable only because Go has no constant arrays.
+var algorithms = [...]string{
+	"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
+}
+
+// Sizes of an RSA modulus in bits. Below the first it is weak (NIST SP
+// 800-131A), above the second one signature takes milliseconds to verify.
+const (
+	minRSA = 2048
+	maxRSA = 8192
+)
+
+// ErrSignature is returned for a signature that is not that of the key.
+var ErrSignature = errors.New("invalid signature")
+
+// A Key is a public key together with the algorithms it may be used with.
+type Key struct {
+	// ID is the kid that tokens call the key by, or "".
+	ID         string
+	algorithms []string
+	public     crypto.PublicKey
+}
+
+// NewKey returns a key for an [*rsa.PublicKey] of 2048 to 8192 bits or an
+// [*ecdsa.PublicKey] on P-256, P-384 or P-521. An RSA key is good for RS and PS
+// with every hash, one on a curve for the one algorithm of that curve (RFC 7518
+// section 3.4). If only is not empty it narrows that down.
+func NewKey(id string, public crypto.PublicKey, only ...string) (*Key, error) {
+	k := &Key{ID: id, public: public}
+	switch p := public.(type) {
+	case *rsa.PublicKey:
+		if n := p.N.BitLen(); n < minRSA || n > maxRSA {
+			return nil, fmt.Errorf("RSA key has %d bits: need %d to %d", n, minRSA, maxRSA)
+		}
+		k.algorithms = algorithms[:6]
+	case *ecdsa.PublicKey:
+		switch p.Curve {
+		case elliptic.P256():
+			k.algorithms = algorithms[6:7]
+		case elliptic.P384():
+			k.algorithms = algorithms[7:8]
+		case elliptic.P521():
+			k.algorithms = algorithms[8:9]
+		default:
+			return nil, fmt.Errorf("no algorithm for curve %s: need P-256, P-384 or P-521", p.Params().Name)
+		}
+		if _, err := p.ECDH(); err != nil {
+			return nil, errors.New("key is not a point of its curve")
+		}
+	default:
+		return nil, fmt.Errorf("no algorithm for a %T: need RSA or ECDSA", public)
+	}
+	if len(only) == 0 {
+		return k, nil
+	}
+	k.algorithms = slices.DeleteFunc(slices.Clone(k.algorithms), func(a string) bool { return !slices.Contains(only, a) })
+	if len(k.algorithms) == 0 {
+		return nil, fmt.Errorf("the key cannot be used with any of %q", only)
+	}
+	return k, nil
+}
+
+// Accepts reports whether the key may be used with an algorithm.
+func (k *Key) Accepts(algorithm string) bool { return slices.Contains(k.algorithms, algorithm) }
+
+// Verify returns nil if k made the signature of t with an algorithm that k may
+// be used with, and an error that wraps [ErrSignature] if not.
+func (t *Token) Verify(k *Key) error {
+	if !k.Accepts(t.Algorithm) {
+		return fmt.Errorf("%w: the key is not one for %s", ErrSignature, t.Algorithm)
+	}
+	hash := hashOf(t.Algorithm)
+	h := hash.New()
+	h.Write(t.signed)
+	digest := h.Sum(nil)
+
+	ok := false
+	switch p := k.public.(type) {
+	case *rsa.PublicKey:
+		if t.Algorithm[0] == 'P' {
+			// The salt is as long as the hash (RFC 7518 section 3.5).
+			opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
+			ok = rsa.VerifyPSS(p, hash, digest, t.signature, opts) == nil
+		} else {
+			ok = rsa.VerifyPKCS1v15(p, hash, digest, t.signature) == nil
+		}
+	case *ecdsa.PublicKey:
+		ok = verifyECDSA(p, digest, t.signature)
+	}
+	if !ok {
+		return ErrSignature
+	}
+	return nil
+}
+
+// verifyECDSA checks the two numbers of a signature, which are written one after
+// the other in exactly the size of the curve (RFC 7518 section 3.4).
+func verifyECDSA(p *ecdsa.PublicKey, digest, signature []byte) bool {
+	size := (p.Params().BitSize + 7) / 8
+	if len(signature) != 2*size {
+		return false
+	}
+	r := new(big.Int).SetBytes(signature[:size])
+	s := new(big.Int).SetBytes(signature[size:])
+	return ecdsa.Verify(p, digest, r, s)
+}
+
+// hashOf returns the hash that the last three digits of an algorithm name.
+func hashOf(algorithm string) crypto.Hash {
+	switch algorithm[2:] {
+	case "256":
+		return crypto.SHA256
+	case "384":
+		return crypto.SHA384
+	default:
+		return crypto.SHA512
+	}
+}
