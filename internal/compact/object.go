@@ -127,4 +127,3 @@ func (o Object) Object(name string) (Object, error) {
 	}
 	return ParseObject(raw)
 }
-

@@ -1,0 +1,185 @@
+// Package reload keeps in memory what a file says, and follows its changes.
+//
+// The one idea: a bad file never takes effect. [Open] fails on it; later on the
+// last good value stays, and [File.Status] says what is wrong until it has been
+// mended. The folder is watched, so that renames and the symbolic links of a
+// mounted volume are seen, and the file is read once a minute in any case,
+// because some file systems tell nothing.
+//
+// It refuses to read more than [MaxSize] bytes.
+package reload
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// MaxSize is the largest file, in bytes, that is read. A million static tokens
+// take 100 MB.
+const MaxSize = 256 << 20
+
+const (
+	interval = time.Minute            // as Kubernetes reads its files
+	settle   = 100 * time.Millisecond // a writer's several steps are one change
+)
+
+// Status is how reading a file has gone so far.
+type Status struct {
+	// Problem is why the file does not say what is in force, or nil if it does.
+	Problem error
+	// Successes and Failures count the contents that were taken and refused.
+	Successes, Failures uint64
+}
+
+// A File is the value that a file stands for.
+type File[T any] struct {
+	path   string
+	parse  func([]byte) (T, error)
+	notify func(error)
+	value  atomic.Pointer[T]
+
+	mu     sync.Mutex // guards what follows
+	status Status
+	seen   [sha256.Size]byte // digest of what was parsed last, good or bad
+}
+
+// Open reads the file at path. Parse makes the value of its content; its errors
+// must not repeat secrets. Notify, which may be nil, is called after each later
+// attempt that changed something: with nil once another value is in force, or
+// with the problem, which names the file.
+func Open[T any](path string, parse func([]byte) (T, error), notify func(error)) (*File[T], error) {
+	f := &File[T]{path: path, parse: parse, notify: notify}
+	f.Check()
+	if problem := f.Status().Problem; problem != nil {
+		return nil, problem
+	}
+	return f, nil
+}
+
+// Value returns what the last good content of the file stands for.
+func (f *File[T]) Value() T { return *f.value.Load() }
+
+// Status returns how reading has gone so far.
+func (f *File[T]) Status() Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.status
+}
+
+// Check reads the file now, and takes its value if it is good and new.
+func (f *File[T]) Check() {
+	f.mu.Lock()
+	first := f.value.Load() == nil
+	changed, problem := f.check()
+	f.mu.Unlock()
+	if changed && !first && f.notify != nil {
+		f.notify(problem)
+	}
+}
+
+// check reads the file and reports whether anything is other than before. The
+// caller holds f.mu.
+func (f *File[T]) check() (changed bool, problem error) {
+	data, err := read(f.path)
+	if err != nil {
+		// Once the file is back, its content is worth another look.
+		f.seen = [sha256.Size]byte{}
+		return f.fail(fmt.Errorf("reading %s: %w", f.path, err))
+	}
+	sum := sha256.Sum256(data)
+	if f.seen == sum {
+		return false, nil
+	}
+	f.seen = sum
+	value, err := f.parse(data)
+	if err != nil {
+		return f.fail(fmt.Errorf("reading %s: %w", f.path, err))
+	}
+	f.value.Store(&value)
+	f.status.Problem = nil
+	f.status.Successes++
+	return true, nil
+}
+
+func (f *File[T]) fail(problem error) (bool, error) {
+	changed := f.status.Problem == nil || f.status.Problem.Error() != problem.Error()
+	f.status.Problem = problem
+	f.status.Failures++
+	return changed, problem
+}
+
+func read(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	var buf bytes.Buffer
+	n, err := io.Copy(&buf, io.LimitReader(file, MaxSize+1))
+	if err != nil {
+		return nil, err
+	}
+	if n > MaxSize {
+		return nil, fmt.Errorf("file is larger than %d MiB", MaxSize>>20)
+	}
+	return buf.Bytes(), nil
+}
+
+// Run follows the file until ctx ends. Where the folder cannot be watched it
+// still reads the file once a minute.
+func (f *File[T]) Run(ctx context.Context) {
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		f.follow(ctx, nil)
+		return
+	}
+	defer watcher.Close()
+	if err := watcher.Add(filepath.Dir(f.path)); err != nil {
+		f.follow(ctx, nil)
+		return
+	}
+	go func() {
+		for range watcher.Errors { // lost events; the next minute brings them
+		}
+	}()
+	f.follow(ctx, watcher.Events)
+}
+
+// follow checks the file when the events in its folder have settled, and once
+// in every interval.
+func (f *File[T]) follow(ctx context.Context, events <-chan fsnotify.Event) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	f.Check() // what changed between Open and the watch
+	var settled <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case _, ok := <-events:
+			if !ok {
+				events = nil
+			}
+			// A folder in which something is always going on must not put the
+			// check off for ever, so only the first event starts the clock.
+			if settled == nil {
+				settled = time.After(settle)
+			}
+		case <-settled:
+			settled = nil
+			f.Check()
+		case <-ticker.C:
+			f.Check()
+		}
+	}
+}
