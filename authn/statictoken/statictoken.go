@@ -1,0 +1,115 @@
+// Package statictoken verifies bearer tokens that stand in a file: Kubernetes'
+// --token-auth-file.
+//
+// The file is read exactly as Kubernetes reads it, but it is followed: a change
+// takes effect at once, and every verification that rests on what the file said
+// before is forgotten. A bad file changes nothing; [Verifier.Status] says what
+// is wrong with it.
+//
+// The one idea: the tokens themselves are not kept, only keyed digests of them,
+// so that neither a memory image nor the time of a look-up tells a token.
+//
+// It refuses a record without a user name, and drops empty group names.
+package statictoken
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/internal/reload"
+)
+
+// minKey is the least length of the digest key, that of what SHA-256 gives.
+const minKey = 32
+
+// A Config says where the tokens are.
+type Config struct {
+	// Path is the token file.
+	Path string
+	// Key is the secret, of 32 bytes or more, that digests of tokens are made
+	// with. With the same key on every replica a token has the same
+	// [identity.Credential.ID] on all of them.
+	Key []byte
+	// Audiences are those of the server.
+	Audiences []string
+	// Notify, which may be nil, is called after each later reading of the file:
+	// with nil once it is in force, or with what is wrong.
+	Notify func(error)
+}
+
+// A Verifier verifies the tokens in a file.
+type Verifier struct {
+	key       []byte
+	audiences []string
+	notify    func(error)
+	file      *reload.File[*contents]
+	current   atomic.Pointer[contents]
+}
+
+var errUnknown = authn.Pass(identity.StaticToken, "no record has this token")
+
+// Open reads the token file. It fails if the file is bad.
+func Open(c Config) (*Verifier, error) {
+	if len(c.Key) < minKey {
+		return nil, fmt.Errorf("digest key has %d bytes: need %d or more", len(c.Key), minKey)
+	}
+	if c.Path == "" {
+		return nil, errors.New("no path of a token file")
+	}
+	v := &Verifier{key: slices.Clone(c.Key), audiences: slices.Clone(c.Audiences), notify: c.Notify}
+	file, err := reload.Open(c.Path, v.read, v.changed)
+	if err != nil {
+		return nil, err
+	}
+	v.file = file
+	v.current.Store(file.Value())
+	return v, nil
+}
+
+// Run follows the file until ctx ends.
+func (v *Verifier) Run(ctx context.Context) { v.file.Run(ctx) }
+
+// changed puts what the file says in force, and ends what it said before.
+func (v *Verifier) changed(problem error) {
+	if problem == nil {
+		next := v.file.Value()
+		if before := v.current.Swap(next); before != next {
+			before.inForce.Bump()
+		}
+	}
+	if v.notify != nil {
+		v.notify(problem)
+	}
+}
+
+// Status returns how reading the file has gone so far.
+func (v *Verifier) Status() reload.Status { return v.file.Status() }
+
+// Warnings returns what is odd but allowed in the file as it is in force.
+func (v *Verifier) Warnings() []string { return slices.Clone(v.current.Load().warnings) }
+
+// VerifyToken implements [authn.TokenVerifier]. A token in the file is meant
+// for the server as a whole.
+func (v *Verifier) VerifyToken(_ context.Context, token string, audiences []string) (*authn.Result, error) {
+	c := v.current.Load()
+	find, _ := digests(v.key, token)
+	res := c.tokens[find]
+	if res == nil {
+		return nil, errUnknown
+	}
+	if len(audiences) == 0 {
+		return res, nil
+	}
+	both, ok := authn.Audiences(v.audiences, audiences)
+	if !ok {
+		return nil, authn.Pass(identity.StaticToken, "the token is not for the audiences asked for")
+	}
+	narrowed := *res
+	narrowed.Audiences = both
+	return &narrowed, nil
+}
