@@ -1,0 +1,98 @@
+package clientcert
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/internal/reload"
+)
+
+// A Bundle is the CA certificates that client certificates may chain to:
+// Kubernetes' --client-ca-file. It follows its file.
+type Bundle struct {
+	file    *reload.File[*roots]
+	notify  func(error)
+	current atomic.Pointer[roots]
+}
+
+// roots is what one reading of the file found.
+type roots struct {
+	pool *x509.CertPool
+	// inForce ends when another reading takes effect.
+	inForce *authn.Generation
+}
+
+// OpenBundle reads a PEM file of CA certificates. It fails if there is none in
+// it, or a bad one. Notify, which may be nil, is called after each later reading
+// of the file: with nil once it is in force, or with what is wrong.
+func OpenBundle(path string, notify func(error)) (*Bundle, error) {
+	b := &Bundle{notify: notify}
+	file, err := reload.Open(path, readRoots, b.changed)
+	if err != nil {
+		return nil, err
+	}
+	b.file = file
+	b.current.Store(file.Value())
+	return b, nil
+}
+
+// readRoots reads the certificates of a PEM file. Blocks of other kinds, and
+// those with headers, are skipped, as Kubernetes skips them.
+func readRoots(data []byte) (*roots, error) {
+	r := &roots{pool: x509.NewCertPool(), inForce: new(authn.Generation)}
+	blocks, certs := bytes.Count(data, []byte("-----BEGIN CERTIFICATE-----")), 0
+	for n := 1; ; n++ {
+		var block *pem.Block
+		if block, data = pem.Decode(data); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		certs++
+		if len(block.Headers) > 0 {
+			continue
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("PEM block %d: %w", n, err)
+		}
+		r.pool.AddCert(cert)
+	}
+	if certs < blocks {
+		return nil, fmt.Errorf("%d of %d certificates are broken PEM", blocks-certs, blocks)
+	}
+	if r.pool.Equal(x509.NewCertPool()) {
+		return nil, errors.New("no certificate: write at least one CA certificate in PEM")
+	}
+	return r, nil
+}
+
+// changed puts what the file says in force, and ends what it said before.
+func (b *Bundle) changed(problem error) {
+	if problem == nil {
+		next := b.file.Value()
+		if before := b.current.Swap(next); before != next {
+			before.inForce.Bump()
+		}
+	}
+	if b.notify != nil {
+		b.notify(problem)
+	}
+}
+
+// Run follows the file until ctx ends.
+func (b *Bundle) Run(ctx context.Context) { b.file.Run(ctx) }
+
+// Status returns how reading the file has gone so far.
+func (b *Bundle) Status() reload.Status { return b.file.Status() }
+
+// Pool returns the certificates in force, for a server to name them to its
+// clients in the handshake. The caller must not change it.
+func (b *Bundle) Pool() *x509.CertPool { return b.current.Load().pool }

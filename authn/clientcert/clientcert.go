@@ -1,0 +1,171 @@
+// Package clientcert authenticates the client certificate of a connection, as
+// Kubernetes does: the common name is the user, the organizations are the
+// groups.
+//
+// The one idea: a certificate is verified once for each connection, and judged
+// again on each request. The verdict is kept with the [authn.Conn] of the
+// connection, for the very certificates that were verified. It ends when the CA
+// bundle changes, when the first certificate of the chain expires, or with the
+// connection; a resumed session is a connection of its own.
+//
+// It refuses, before any cryptography, chains and keys that are too large; a CA
+// certificate used as a client's; and a certificate without a common name,
+// which proves something but names nobody.
+package clientcert
+
+import (
+	"crypto/rsa"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/identity"
+)
+
+// Limits of what a client may present. A chain has two or three certificates of
+// 1 to 2 KiB; an RSA key of 8192 bits already takes milliseconds to verify.
+const (
+	maxCerts = 10
+	maxBytes = 64 << 10
+	maxRSA   = 8192
+)
+
+// maxRefused is how long a refusal is remembered for a connection, because a
+// certificate that is not valid yet becomes so.
+const maxRefused = 10 * time.Second
+
+// An Authenticator authenticates client certificates.
+type Authenticator struct{ bundle *Bundle }
+
+// New returns an [authn.Authenticator] of the client certificates that chain to
+// bundle. The server must ask for a certificate but not verify it
+// ([crypto/tls.RequestClientCert]), and should give every request its
+// [authn.Conn]; without, each request is verified anew.
+func New(bundle *Bundle) *Authenticator { return &Authenticator{bundle} }
+
+// A verdict is what was found about the certificates of a connection.
+type verdict struct {
+	certs []*x509.Certificate
+	res   *authn.Result
+	err   error
+	until time.Time   // for err; res has its own
+	rests authn.Stamp // for err
+}
+
+// about reports whether v is about the very same certificates. They are compared
+// by address: a connection parses its certificates once.
+func (v *verdict) about(certs []*x509.Certificate) bool { return slices.Equal(v.certs, certs) }
+
+func (v *verdict) fresh(now time.Time) bool {
+	if v.res != nil {
+		return v.res.Fresh(now)
+	}
+	return now.Before(v.until) && v.rests.Current()
+}
+
+// Authenticate implements [authn.Authenticator].
+func (a *Authenticator) Authenticate(r *http.Request) (*authn.Result, error) {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return nil, authn.ErrNoCredential
+	}
+	certs := r.TLS.PeerCertificates
+	conn, now := authn.ConnFrom(r.Context()), time.Now()
+	if v, ok := conn.Memo(a).(*verdict); ok && v.about(certs) && v.fresh(now) {
+		return v.res, v.err
+	}
+	v := a.judge(certs, now)
+	conn.Remember(a, v)
+	return v.res, v.err
+}
+
+// judge verifies what a client has presented.
+func (a *Authenticator) judge(certs []*x509.Certificate, now time.Time) *verdict {
+	roots := a.bundle.current.Load()
+	rests := roots.inForce.Stamp()
+	v := &verdict{certs: certs, until: now.Add(maxRefused), rests: rests}
+	chain, err := verify(certs, roots.pool, now)
+	if err != nil {
+		v.err = &authn.Refusal{
+			Method: identity.ClientCertificate,
+			Reason: "verifying certificate " + describe(certs[0]) + " failed",
+			Cause:  err,
+		}
+		return v
+	}
+	who, err := identify(chain[0], chain[len(chain)-1])
+	if err != nil {
+		v.err = &authn.Refusal{
+			Method: identity.ClientCertificate,
+			Reason: "certificate " + describe(certs[0]) + " names no user",
+			Cause:  err,
+		}
+		return v
+	}
+	v.res = &authn.Result{Identity: who, Until: firstEnd(chain), Rests: []authn.Stamp{rests}}
+	return v
+}
+
+// verify returns a chain from the first of certs to one of roots. The others of
+// certs may be used as intermediates.
+func verify(certs []*x509.Certificate, roots *x509.CertPool, now time.Time) ([]*x509.Certificate, error) {
+	if err := checkSize(certs); err != nil {
+		return nil, err
+	}
+	leaf := certs[0]
+	if leaf.BasicConstraintsValid && leaf.IsCA {
+		return nil, errors.New("it is a CA certificate")
+	}
+	intermediates := x509.NewCertPool()
+	for _, c := range certs[1:] {
+		intermediates.AddCert(c)
+	}
+	chains, err := leaf.Verify(x509.VerifyOptions{
+		Roots:         roots,
+		Intermediates: intermediates,
+		CurrentTime:   now,
+		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	if err != nil {
+		return nil, err
+	}
+	// An old CA certificate may not say that it is one.
+	if len(chains[0]) == 1 {
+		return nil, errors.New("it is itself in the CA bundle")
+	}
+	return chains[0], nil
+}
+
+// checkSize refuses what would be expensive to verify.
+func checkSize(certs []*x509.Certificate) error {
+	if len(certs) > maxCerts {
+		return fmt.Errorf("%d certificates presented: at most %d are looked at", len(certs), maxCerts)
+	}
+	total := 0
+	for _, c := range certs {
+		total += len(c.Raw)
+		if key, ok := c.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSA {
+			return fmt.Errorf("RSA key of %d bits: at most %d are looked at", key.N.BitLen(), maxRSA)
+		}
+	}
+	if total > maxBytes {
+		return fmt.Errorf("certificates of %d bytes presented: at most %d are looked at", total, maxBytes)
+	}
+	return nil
+}
+
+// firstEnd returns when the first certificate of a chain ends. Then it is time
+// to verify again rather than to refuse: another chain may hold. A certificate
+// is valid up to and including its last moment (RFC 5280 section 4.1.2.5).
+func firstEnd(chain []*x509.Certificate) time.Time {
+	end := chain[0].NotAfter
+	for _, c := range chain[1:] {
+		if c.NotAfter.Before(end) {
+			end = c.NotAfter
+		}
+	}
+	return end.Add(time.Nanosecond)
+}

@@ -1,0 +1,329 @@
+package clientcert_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"errors"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	upstream "k8s.io/apiserver/pkg/authentication/request/x509"
+
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/authn/clientcert"
+	"gatehouse.dev/gatehouse/identity"
+)
+
+var uid = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57683, 2}
+
+func uids(values ...string) pkix.Name {
+	n := pkix.Name{CommonName: "jane"}
+	for _, v := range values {
+		n.ExtraNames = append(n.ExtraNames, pkix.AttributeTypeAndValue{Type: uid, Value: v})
+	}
+	return n
+}
+
+// request is one on a connection of its own with the given certificates.
+func request(certs ...*x509.Certificate) *http.Request {
+	r := httptest.NewRequest("GET", "/", nil)
+	r.TLS = &tls.ConnectionState{PeerCertificates: certs}
+	return r.WithContext(authn.WithConn(r.Context(), new(authn.Conn)))
+}
+
+// Each case goes to us and to Kubernetes. Differs says why the answers are not
+// the same where they are not.
+func TestAsUpstream(t *testing.T) {
+	root, stranger := newCA(t, "root"), newCA(t, "stranger")
+	middle := func() *ca {
+		cert, key := root.issue(t, pkix.Name{CommonName: "middle"}, func(c *x509.Certificate) {
+			c.IsCA, c.BasicConstraintsValid, c.KeyUsage, c.ExtKeyUsage = true, true, x509.KeyUsageCertSign, nil
+		})
+		return &ca{cert, key}
+	}()
+	bareRoot := newCA(t, "bare", func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = false, false })
+	leaf := func(by *ca, n pkix.Name, change ...func(*x509.Certificate)) *x509.Certificate {
+		c, _ := by.issue(t, n, change...)
+		return c
+	}
+	usage := func(u ...x509.ExtKeyUsage) func(*x509.Certificate) {
+		return func(c *x509.Certificate) { c.ExtKeyUsage = u }
+	}
+	jane := pkix.Name{CommonName: "jane", Organization: []string{"a", "b"}}
+	tests := []struct {
+		name    string
+		certs   []*x509.Certificate
+		err     string // "" if accepted
+		differs string
+	}{
+		{"user and groups", []*x509.Certificate{leaf(root, jane)}, "", ""},
+		{"through an intermediate", []*x509.Certificate{leaf(middle, jane), middle.cert}, "", ""},
+		{"intermediate missing", []*x509.Certificate{leaf(middle, jane)}, "unknown authority", ""},
+		{"no extended key usage", []*x509.Certificate{leaf(root, jane, usage())}, "", ""},
+		{"any extended key usage", []*x509.Certificate{leaf(root, jane, usage(x509.ExtKeyUsageAny))}, "", ""},
+		{"server certificate", []*x509.Certificate{leaf(root, jane, usage(x509.ExtKeyUsageServerAuth))}, "incompatible key usage", ""},
+		{"stranger", []*x509.Certificate{leaf(stranger, jane)}, "unknown authority", ""},
+		{"stranger with the CA beside it", []*x509.Certificate{leaf(stranger, jane), stranger.cert, root.cert}, "unknown authority", ""},
+		{"expired", []*x509.Certificate{leaf(root, jane, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })}, "expired", ""},
+		{"not yet valid", []*x509.Certificate{leaf(root, jane, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) })}, "not yet valid", ""},
+		{"system:masters", []*x509.Certificate{leaf(root, pkix.Name{CommonName: "root", Organization: []string{"system:masters"}})}, "", ""},
+		{"already authenticated", []*x509.Certificate{leaf(root, pkix.Name{CommonName: "x", Organization: []string{"system:authenticated"}})}, "", ""},
+		{"one UID", []*x509.Certificate{leaf(root, uids("u-1"))}, "", ""},
+		{"two UIDs", []*x509.Certificate{leaf(root, uids("u-1", "u-2"))}, "expected 1 UID, but found multiple: [u-1 u-2]", ""},
+		{"empty UID", []*x509.Certificate{leaf(root, uids(""))}, "UID cannot be an empty string", ""},
+		{"CA certificate", []*x509.Certificate{root.cert}, "is a CA certificate", "accepts it"},
+		{"intermediate CA certificate", []*x509.Certificate{middle.cert}, "is a CA certificate", "accepts it"},
+		{"CA certificate that does not say so", []*x509.Certificate{bareRoot.cert}, "itself in the CA bundle", "accepts it"},
+		{"no common name", []*x509.Certificate{leaf(root, pkix.Name{Organization: []string{"a"}})}, "no common name", "finds no credential"},
+		{"eleven certificates", append([]*x509.Certificate{leaf(root, jane)}, many(stranger.cert, 10)...), "at most 10", "has no limit"},
+		{"empty group", []*x509.Certificate{leaf(root, pkix.Name{CommonName: "jane", Organization: []string{"", "a"}})}, "", "keeps it"},
+	}
+	b, _ := bundle(t, nil, root.cert, bareRoot.cert)
+	ours := clientcert.New(b)
+	opts := upstream.DefaultVerifyOptions()
+	opts.Roots = b.Pool()
+	theirs := upstream.New(opts, upstream.CommonNameUserConversion)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			res, err := ours.Authenticate(request(tt.certs...))
+			checkError(t, err, tt.err)
+			resp, ok, theirErr := theirs.AuthenticateRequest(request(tt.certs...))
+			if tt.differs == "" && (err == nil) != ok {
+				t.Fatalf("error %v, upstream ok = %v, %v", err, ok, theirErr)
+			}
+			if err != nil && theirErr != nil && !strings.Contains(err.Error(), theirErr.Error()) {
+				t.Errorf("error %q, upstream %q", err, theirErr)
+			}
+			if err != nil || tt.differs != "" {
+				return
+			}
+			got, want := res.Identity, resp.User
+			if got.Name != want.GetName() || got.UID != want.GetUID() || !reflect.DeepEqual(got.Extra, want.GetExtra()) ||
+				!reflect.DeepEqual(got.Groups, identity.WithAuthenticated(want.GetGroups())) {
+				t.Errorf("identity %+v, upstream %+v", got, want)
+			}
+		})
+	}
+	if _, err := ours.Authenticate(httptest.NewRequest("GET", "/", nil)); !errors.Is(err, authn.ErrNoCredential) {
+		t.Errorf("without TLS: %v", err)
+	}
+	if _, err := ours.Authenticate(request()); !errors.Is(err, authn.ErrNoCredential) {
+		t.Errorf("without a certificate: %v", err)
+	}
+}
+
+func many(c *x509.Certificate, n int) []*x509.Certificate {
+	out := make([]*x509.Certificate, n)
+	for i := range out {
+		out[i] = c
+	}
+	return out
+}
+
+func TestLimits(t *testing.T) {
+	root := newCA(t, "root")
+	b, _ := bundle(t, nil, root.cert)
+	good, _ := root.issue(t, pkix.Name{CommonName: "jane"})
+	large := *good
+	large.PublicKey = &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 9000), E: 65537}
+	long, _ := root.issue(t, pkix.Name{CommonName: "jane"}, func(c *x509.Certificate) {
+		for i := range 4000 {
+			c.DNSNames = append(c.DNSNames, strings.Repeat("x", 10)+string(rune('a'+i%26))+".example")
+		}
+	})
+	_, err := clientcert.New(b).Authenticate(request(&large))
+	checkError(t, err, "RSA key of 9001 bits")
+	_, err = clientcert.New(b).Authenticate(request(good, &large))
+	checkError(t, err, "RSA key of 9001 bits")
+	_, err = clientcert.New(b).Authenticate(request(long))
+	checkError(t, err, "at most 65536")
+}
+
+func TestCredential(t *testing.T) {
+	root := newCA(t, "root")
+	b, _ := bundle(t, nil, root.cert)
+	leaf, _ := root.issue(t, pkix.Name{CommonName: "jane"})
+	res, err := clientcert.New(b).Authenticate(request(leaf))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := res.Identity.Credential
+	if c.Method != identity.ClientCertificate || !strings.HasPrefix(c.Issuer, "X509SHA256=") || c.Issuer == c.ID ||
+		c.ID != res.Identity.Extra[identity.CredentialIDKey][0] || !c.ExpiresAt.Equal(leaf.NotAfter) || res.Audiences != nil {
+		t.Errorf("credential %+v", c)
+	}
+}
+
+// The memo of a connection is for its own certificates, and for no longer than
+// they and the bundle last.
+func TestMemo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root := newCA(t, "root", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(30 * time.Minute) })
+		b, _ := bundle(t, nil, root.cert)
+		a := clientcert.New(b)
+		jane, _ := root.issue(t, pkix.Name{CommonName: "jane"})
+		john, _ := root.issue(t, pkix.Name{CommonName: "john"})
+		r := request(jane)
+		first, err := a.Authenticate(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, _ := a.Authenticate(r); again != first {
+			t.Error("a certificate is verified again on the same connection")
+		}
+		// Another client's certificate must never be taken for this one, even if
+		// a server gives two connections one memo.
+		other := r.Clone(r.Context())
+		other.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{john}}
+		if res, err := a.Authenticate(other); err != nil || res.Identity.Name != "john" {
+			t.Errorf("other certificate: %v, %v", res, err)
+		}
+		// The chain ends with its CA, before the leaf does.
+		time.Sleep(31 * time.Minute)
+		_, err = a.Authenticate(r)
+		checkError(t, err, "expired")
+	})
+}
+
+func TestRefusalIsNotRememberedForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root := newCA(t, "root")
+		b, _ := bundle(t, nil, root.cert)
+		a := clientcert.New(b)
+		leaf, _ := root.issue(t, pkix.Name{CommonName: "jane"}, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) })
+		r := request(leaf)
+		_, err := a.Authenticate(r)
+		checkError(t, err, "not yet valid")
+		if _, again := a.Authenticate(r); again != err {
+			t.Error("a refused certificate is verified again on the same connection")
+		}
+		time.Sleep(time.Minute)
+		_, err = a.Authenticate(r)
+		checkError(t, err, "")
+	})
+}
+
+// Rotation on a live server: the open connection, and a resumed session, lose
+// what the old CA gave them (CVE-2025-68121).
+func TestRotationOfTheCA(t *testing.T) {
+	before, after := newCA(t, "before"), newCA(t, "after")
+	changed := make(chan error, 4)
+	b, path := bundle(t, func(err error) { changed <- err }, before.cert)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { b.Run(ctx); close(done) }()
+	defer func() { cancel(); <-done }()
+
+	a := clientcert.New(b)
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS.DidResume {
+			w.Header().Set("Resumed", "yes")
+		}
+		if _, err := a.Authenticate(r); err != nil {
+			http.Error(w, err.Error(), http.StatusUnauthorized)
+		}
+	}))
+	srv.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	srv.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		return authn.WithConn(ctx, new(authn.Conn))
+	}
+	srv.StartTLS()
+	defer srv.Close()
+	client, get := newClient(t, srv, before)
+
+	if code, _ := get(); code != http.StatusOK {
+		t.Fatalf("before the rotation: %d", code)
+	}
+	client.CloseIdleConnections()
+	if code, resumed := get(); code != http.StatusOK || !resumed {
+		t.Fatalf("resumed session: %d, resumed %v", code, resumed)
+	}
+	replace(t, path, []byte("-----BEGIN CERTIFICATE-----\nbroken\n-----END CERTIFICATE-----\n"))
+	if err := <-changed; err == nil || b.Status().Problem == nil {
+		t.Error("a broken bundle is no problem")
+	}
+	if code, _ := get(); code != http.StatusOK {
+		t.Errorf("with a broken file: %d", code)
+	}
+	replace(t, path, pemOf(after.cert))
+	if err := <-changed; err != nil {
+		t.Fatal(err)
+	}
+	if code, _ := get(); code != http.StatusUnauthorized {
+		t.Errorf("open connection after the rotation: %d", code)
+	}
+	client.CloseIdleConnections()
+	if code, resumed := get(); code != http.StatusUnauthorized || !resumed {
+		t.Errorf("resumed session after the rotation: %d, resumed %v", code, resumed)
+	}
+}
+
+// newClient returns a client with a certificate, and what asks the server once.
+func newClient(t *testing.T, srv *httptest.Server, by *ca) (*http.Client, func() (code int, resumed bool)) {
+	leaf, key := by.issue(t, pkix.Name{CommonName: "jane"})
+	client := srv.Client()
+	conf := client.Transport.(*http.Transport).TLSClientConfig
+	conf.Certificates = []tls.Certificate{{Certificate: [][]byte{leaf.Raw}, PrivateKey: (*ecdsa.PrivateKey)(key)}}
+	conf.ClientSessionCache = tls.NewLRUClientSessionCache(8)
+	return client, func() (int, bool) {
+		resp, err := client.Get(srv.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode, resp.Header.Get("Resumed") != ""
+	}
+}
+
+func TestOpenBundle(t *testing.T) {
+	root := newCA(t, "root")
+	good := string(pemOf(root.cert))
+	tests := []struct{ name, text, err string }{
+		{"one", good, ""},
+		{"twice, with text and other blocks", "# CA\n" + good + "-----BEGIN X-----\nAAAA\n-----END X-----\n" + good, ""},
+		{"empty", "", "no certificate"},
+		{"only text", "hello", "no certificate"},
+		{"not DER", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "PEM block 1"},
+		{"broken after a good one", good + good[:len(good)/2], "1 of 2 certificates are broken"},
+		{"broken before a good one", good[:len(good)/2] + good, "broken"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "ca.pem")
+			if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := clientcert.OpenBundle(path, nil)
+			checkError(t, err, tt.err)
+		})
+	}
+	if _, err := clientcert.OpenBundle(filepath.Join(t.TempDir(), "none"), nil); err == nil {
+		t.Error("a missing bundle is taken")
+	}
+}
+
+func checkError(t *testing.T, err error, want string) {
+	t.Helper()
+	switch {
+	case want == "" && err != nil:
+		t.Errorf("error %q, want none", err)
+	case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+		t.Errorf("error %v, want one with %q", err, want)
+	case errors.Is(err, authn.ErrNoCredential):
+		t.Errorf("error %q is no refusal", err)
+	}
+}

@@ -1,0 +1,91 @@
+package clientcert
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"gatehouse.dev/gatehouse/identity"
+)
+
+// uidType is the attribute of a subject that holds the UID of the user, in
+// Kubernetes' own arc (k8s.io/apimachinery pkg/apis/asn1). It is not the
+// attribute that LDAP calls uid.
+func uidType() asn1.ObjectIdentifier { return asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57683, 2} }
+
+// identify returns who a verified certificate stands for: the common name is
+// the user, the organizations are the groups.
+func identify(leaf, root *x509.Certificate) (*identity.Identity, error) {
+	name := leaf.Subject.CommonName
+	if name == "" {
+		return nil, errors.New("the subject has no common name")
+	}
+	uid, err := parseUID(leaf)
+	if err != nil {
+		return nil, err
+	}
+	groups := slices.DeleteFunc(slices.Clone(leaf.Subject.Organization), func(g string) bool { return g == "" })
+	id := fingerprint(leaf)
+	return &identity.Identity{
+		Name:   name,
+		UID:    uid,
+		Groups: identity.WithAuthenticated(groups),
+		Extra:  map[string][]string{identity.CredentialIDKey: {id}},
+		Credential: identity.Credential{
+			Method:    identity.ClientCertificate,
+			Issuer:    fingerprint(root),
+			ID:        id,
+			IssuedAt:  leaf.NotBefore,
+			ExpiresAt: leaf.NotAfter,
+		},
+	}, nil
+}
+
+// parseUID returns the UID of the subject, or "" if it has none. Its errors are
+// Kubernetes'.
+func parseUID(cert *x509.Certificate) (string, error) {
+	var uids []string
+	for _, name := range cert.Subject.Names {
+		if !name.Type.Equal(uidType()) {
+			continue
+		}
+		uid, ok := name.Value.(string)
+		if !ok {
+			return "", errors.New("unable to parse UID into a string")
+		}
+		uids = append(uids, uid)
+	}
+	switch {
+	case len(uids) == 0:
+		return "", nil
+	case len(uids) > 1:
+		return "", fmt.Errorf("expected 1 UID, but found multiple: %v", uids)
+	case uids[0] == "":
+		return "", errors.New("UID cannot be an empty string")
+	}
+	return uids[0], nil
+}
+
+func fingerprint(cert *x509.Certificate) string {
+	sum := sha256.Sum256(cert.Raw)
+	return "X509SHA256=" + hex.EncodeToString(sum[:])
+}
+
+// describe names a certificate for the operator, as Kubernetes does.
+func describe(c *x509.Certificate) string {
+	return fmt.Sprintf("SN=%d, SKID=%s, AKID=%s", c.SerialNumber, colons(c.SubjectKeyId), colons(c.AuthorityKeyId))
+}
+
+// colons writes bytes as two digits each, with colons between.
+func colons(b []byte) string {
+	digits := make([]string, len(b))
+	for i, c := range b {
+		digits[i] = fmt.Sprintf("%02X", c)
+	}
+	return strings.Join(digits, ":")
+}
