@@ -1,0 +1,81 @@
+// Command gatehouse is the Kubernetes front door as one binary. A file here is
+// a command, and only wires up what the packages below can do.
+//
+// The result of a command goes to standard output, and everything else to
+// standard error, as lines that begin with "error: " and "hint: ". The exit
+// code is 0, 1 for what went wrong, and 2 for a command line that cannot be
+// understood.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"gatehouse.dev/gatehouse/internal/config"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run runs the command that args ask for, and returns its exit code.
+func run(args []string, stdout, stderr io.Writer) int {
+	root := newCommand(stdout, stderr)
+	root.SetArgs(args)
+	return report(root.Execute(), stderr)
+}
+
+func newCommand(stdout, stderr io.Writer) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "gatehouse",
+		Short:         "The Kubernetes front door on its own",
+		Args:          noCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{config.ExplainFlag(cmd.Flags(), err)}
+	})
+	root.AddCommand(newConfigCommand(stdout))
+	return root
+}
+
+// A usageError is a command line that cannot be understood.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// noCommand refuses what would be the name of a command if there were one.
+func noCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return usageError{&config.Problem{
+		Where: cmd.CommandPath(),
+		What:  fmt.Sprintf("there is no command %q", args[0]),
+		Mend:  fmt.Sprintf("%s --help lists the commands", cmd.CommandPath()),
+	}}
+}
+
+// report writes err and returns the exit code that stands for it.
+func report(err error, stderr io.Writer) int {
+	if err == nil {
+		return 0
+	}
+	problems := config.Problems(err)
+	for _, p := range problems {
+		fmt.Fprintf(stderr, "error: %s: %s\nhint: %s\n", p.Where, p.What, p.Mend)
+	}
+	if len(problems) == 0 {
+		fmt.Fprintf(stderr, "error: %v\n", err)
+	}
+	if _, ok := errors.AsType[usageError](err); ok {
+		return 2
+	}
+	return 1
+}
