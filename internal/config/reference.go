@@ -7,6 +7,8 @@ import (
 	"go/token"
 	"reflect"
 	"strings"
+
+	"gatehouse.dev/gatehouse/internal/config/strictyaml"
 )
 
 // The sources whose comments are the reference, also at run time: for --help,
@@ -48,7 +50,7 @@ func Reference() []Section {
 	sections := []Section{{}}
 	for i := range types.NumField() {
 		if f := types.Field(i); f.Type.Kind() == reflect.Struct {
-			sections = append(sections, Section{Name: fieldName(f), Text: texts[f.Type.Name()]})
+			sections = append(sections, Section{Name: strictyaml.FieldName(f), Text: texts[f.Type.Name()]})
 		}
 	}
 	for _, s := range Default().settings() {

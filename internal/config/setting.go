@@ -5,6 +5,8 @@ import (
 	"net"
 	"reflect"
 	"strings"
+
+	"gatehouse.dev/gatehouse/internal/config/strictyaml"
 )
 
 // A setting is one leaf of a configuration.
@@ -29,7 +31,7 @@ func appendSettings(all []setting, v reflect.Value, above []string) []setting {
 		if !field.IsExported() {
 			continue
 		}
-		path := append(above[:len(above):len(above)], fieldName(field))
+		path := append(above[:len(above):len(above)], strictyaml.FieldName(field))
 		if field.Type.Kind() == reflect.Struct {
 			all = appendSettings(all, v.Field(i), path)
 			continue
@@ -49,12 +51,6 @@ func appendSettings(all []setting, v reflect.Value, above []string) []setting {
 		})
 	}
 	return all
-}
-
-// fieldName returns the name of a field in the file.
-func fieldName(f reflect.StructField) string {
-	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-	return name
 }
 
 // field returns the pointer to the field of the configuration.

@@ -26,117 +26,119 @@ var audited = append(minimal[:len(minimal):len(minimal)],
 
 // Each case adds args to a command line that is accepted. What is wanted are
 // the beginnings of the problems, in order; none means that args are accepted.
+var validations = []struct {
+	name string
+	base []string
+	args []string
+	want []string
+}{
+	{"minimal", minimal, nil, nil},
+	{"shared", shared, nil, nil},
+	{"audited", audited, nil, nil},
+
+	{"port", minimal, []string{"--secure-port=65535"}, nil},
+	{"no port", minimal, []string{"--secure-port=0"}, []string{"--secure-port: 0 is not a port"}},
+	{"port too high", minimal, []string{"--secure-port=65536"}, []string{"--secure-port: 65536 is not a port"}},
+	{"certificate without key", minimal, []string{"--tls-cert-file=pki/serving.crt"}, []string{"--tls-cert-file: is given without serving.tlsPrivateKeyFile"}},
+	{"key without certificate", minimal, []string{"--tls-private-key-file=pki/serving.key"}, []string{"--tls-private-key-file: is given without serving.tlsCertFile"}},
+	{"certificate twice", shared, []string{"--cert-dir=certs"}, []string{"--cert-dir: is for a certificate that the server makes"}},
+	{"no certificate", shared, []string{"--tls-cert-file=", "--tls-private-key-file="}, []string{"--tls-cert-file: is not set, and there is no folder"}},
+	{"SNI", minimal, []string{"--tls-sni-cert-key=pki/serving.crt,pki/serving.key:a"}, nil},
+	{"SNI without name", minimal, []string{"--tls-sni-cert-key=pki/serving.crt,pki/serving.key:a,"}, []string{"--tls-sni-cert-key: entry 1 has an empty name"}},
+	{"SNI without file", minimal, []string{"--tls-sni-cert-key=pki/serving.crt,no"}, []string{"--tls-sni-cert-key: no: no such file"}},
+	{"TLS version", minimal, []string{"--tls-min-version=VersionTLS13"}, nil},
+	{"bad TLS version", minimal, []string{"--tls-min-version=1.3"}, []string{`--tls-min-version: "1.3" is not known; choose one of VersionTLS10,`}},
+	{"suite", minimal, []string{"--tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"}, nil},
+	{"bad suite", minimal, []string{"--tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,AES"}, []string{`--tls-cipher-suites: "AES" is not known`}},
+	{"suites not for HTTP/2", minimal, []string{"--tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"}, []string{"--tls-cipher-suites: has none of the suites that HTTP/2 needs"}},
+	{"suites of TLS 1.3", minimal, []string{"--tls-min-version=VersionTLS13", "--tls-cipher-suites=TLS_AES_128_GCM_SHA256"}, []string{"--tls-cipher-suites: has no effect with VersionTLS13"}},
+
+	{"no store", minimal[1:], []string{"--cert-dir=certs"}, []string{"storage.dataDir (--data-dir): is not set, and neither is storage.etcd.servers (--etcd-servers)"}},
+	{"two stores", shared, []string{"--data-dir=data"}, []string{"--data-dir: is for the embedded etcd"}},
+	{"data folder is a file", minimal, []string{"--data-dir=pki/ca.crt"}, []string{"--data-dir: pki/ca.crt is not a folder"}},
+	{"shared without keys", minimal[1:], []string{"--etcd-servers=https://a:1", "--cert-dir=certs"}, []string{
+		"authentication.clientCAFile (--client-ca-file): is needed with",
+		"serviceAccounts.signingKeyFile (--service-account-signing-key-file): is needed with",
+		"storage.encryptionProviderConfigFile (--encryption-provider-config): is needed with",
+	}},
+	{"etcd client certificate", shared, []string{"--etcd-cafile=pki/etcd-ca.crt", "--etcd-certfile=pki/etcd.crt", "--etcd-keyfile=pki/etcd.key"}, nil},
+	{"etcd key alone", shared, []string{"--etcd-keyfile=pki/etcd.key"}, []string{"--etcd-keyfile: is given without storage.etcd.certFile"}},
+	{"etcd files without servers", minimal, []string{"--etcd-cafile=pki/etcd-ca.crt"}, []string{"--etcd-cafile: is for TLS"}},
+	{"etcd without TLS", shared, []string{"--etcd-servers=http://10.0.0.2:2379", "--etcd-cafile=pki/etcd-ca.crt"}, []string{"--etcd-cafile: is for TLS"}},
+	{"etcd not a URL", shared, []string{"--etcd-servers=10.0.0.1:2379"}, []string{`--etcd-servers: "10.0.0.1:2379" is not a URL`}},
+	{"etcd with a path of a socket", shared, []string{"--etcd-servers=unix:///run/etcd"}, []string{`--etcd-servers: "unix:///run/etcd" is not a URL`}},
+	{"etcd with password", shared, []string{"--etcd-servers=https://root:hunter2@a:2379"}, []string{"--etcd-servers: holds a user name or a password"}},
+	{"etcd with password, and not a URL", shared, []string{"--etcd-servers=root:hunter2@a,root:hunter2@a"}, []string{
+		"--etcd-servers: entry 3 is given twice", "--etcd-servers: holds a user name", "--etcd-servers: holds a user name",
+	}},
+	{"prefix", minimal, []string{"--etcd-prefix=/a/b"}, nil},
+	{"prefix with dots", minimal, []string{"--etcd-prefix=/a/../b"}, []string{`--etcd-prefix: "/a/../b" is not a path`}},
+	{"empty prefix", minimal, []string{"--etcd-prefix="}, []string{`--etcd-prefix: "" is not a path`}},
+
+	{"no issuer", minimal[:1], nil, []string{"serviceAccounts.issuers (--service-account-issuer): is not set"}},
+	{"plain issuer", minimal, []string{"--service-account-issuer=plain"}, nil},
+	{"empty issuer", minimal, []string{"--service-account-issuer="}, []string{"--service-account-issuer: entry 2 is empty"}},
+	{"issuer twice", minimal, []string{minimal[1]}, []string{"--service-account-issuer: entry 2 is given twice"}},
+	{"issuer not a URL", minimal, []string{"--service-account-issuer=https://[a"}, []string{`--service-account-issuer: "https://[a" has a colon and is not a URL`}},
+	{"signing key alone", minimal, []string{"--service-account-signing-key-file=pki/sa.key"}, []string{"--service-account-signing-key-file: is given without"}},
+	{"shortest limit", minimal, []string{"--service-account-max-token-expiration=1h"}, nil},
+	{"limit too short", minimal, []string{"--service-account-max-token-expiration=59m59s"}, []string{"--service-account-max-token-expiration: 59m59s is out of range"}},
+	{"longest limit", minimal, []string{"--service-account-max-token-expiration=4294967296s"}, nil},
+	{"limit too long", minimal, []string{"--service-account-max-token-expiration=4294967297s"}, []string{"--service-account-max-token-expiration: 1193046h28m17s is out of range"}},
+	{"empty audience", minimal, []string{"--api-audiences=a,"}, []string{"--api-audiences: entry 2 is empty"}},
+	{"missing file", minimal, []string{"--client-ca-file=no"}, []string{"--client-ca-file: no: no such file"}},
+	{"folder for a file", minimal, []string{"--token-auth-file=pki"}, []string{"--token-auth-file: pki: is a folder"}},
+	{"one missing file of two", minimal, []string{"--service-account-key-file=pki/sa.pub", "--service-account-key-file=no"}, []string{"--service-account-key-file: no: no such file"}},
+
+	{"everything allowed", minimal, []string{"--authorization-mode=AlwaysAllow"}, []string{"--authorization-mode: AlwaysAllow together with authentication.anonymous (--anonymous-auth)"}},
+	{"everything allowed to the known", minimal, []string{"--authorization-mode=AlwaysAllow", "--anonymous-auth=false"}, nil},
+	{"everything allowed after RBAC", minimal, []string{"--authorization-mode=RBAC,AlwaysAllow", "--anonymous-auth=false"}, []string{"--authorization-mode: AlwaysAllow allows everything, and leaves"}},
+	{"nothing else allowed", minimal, []string{"--authorization-mode=RBAC,AlwaysDeny"}, nil},
+	{"mode that is not here", minimal, []string{"--authorization-mode=Node,RBAC"}, []string{`--authorization-mode: "Node" is not known; choose from RBAC, AlwaysAllow, AlwaysDeny`}},
+	{"mode twice", minimal, []string{"--authorization-mode=RBAC,RBAC"}, []string{"--authorization-mode: entry 2 is given twice"}},
+	{"no mode", minimal, []string{"--authorization-mode="}, []string{"--authorization-mode: is empty"}},
+
+	{"log without policy", minimal, []string{"--audit-log-path=-"}, []string{"--audit-log-path: nothing is recorded without a policy"}},
+	{"webhook without policy", minimal, []string{"--audit-webhook-config-file=pki/webhook.kubeconfig"}, []string{"--audit-webhook-config-file: nothing is recorded"}},
+	{"policy alone", minimal, []string{"--audit-policy-file=pki/policy.yaml"}, []string{"--audit-policy-file: has no effect without a backend"}},
+	{"log settings without log", minimal, []string{"--audit-log-maxage=3", "--audit-log-batch-max-size=7"}, []string{
+		"--audit-log-maxage: has no effect without audit.log.path (--audit-log-path)", "--audit-log-batch-max-size: has no effect without audit.log.path",
+	}},
+	{"webhook settings without webhook", minimal, []string{"--audit-webhook-mode=blocking"}, []string{"--audit-webhook-mode: has no effect without audit.webhook.configFile"}},
+	{"batch of a blocking log", audited, []string{"--audit-log-batch-max-size=7"}, []string{"--audit-log-batch-max-size: has no effect in mode blocking"}},
+	{"log in batches", audited, []string{"--audit-log-mode=batch", "--audit-log-batch-max-size=7", "--audit-log-batch-max-wait=1s"}, nil},
+	{"batch without time", audited, []string{"--audit-log-mode=batch", "--audit-log-batch-max-size=7"}, []string{"audit.log.batch.maxWait (--audit-log-batch-max-wait): 0s leaves"}},
+	{"batch of nothing", audited, []string{"--audit-webhook-batch-max-size=0", "--audit-webhook-batch-buffer-size=-1"}, []string{
+		"--audit-webhook-batch-buffer-size: -1 is not positive", "--audit-webhook-batch-max-size: 0 is not positive",
+	}},
+	{"rate that is none", audited, []string{"--audit-webhook-batch-throttle-qps=NaN", "--audit-webhook-batch-throttle-burst=0"}, []string{
+		"--audit-webhook-batch-throttle-qps: NaN is not a rate", "--audit-webhook-batch-throttle-burst: 0 is not positive",
+	}},
+	{"rate without throttle", audited, []string{"--audit-webhook-batch-throttle-enable=false", "--audit-webhook-batch-throttle-qps=3"}, []string{"--audit-webhook-batch-throttle-qps: has no effect while batches are not throttled"}},
+	{"truncated", audited, []string{"--audit-log-truncate-enabled", "--audit-log-truncate-max-event-size=1"}, nil},
+	{"sizes of what is not truncated", audited, []string{"--audit-log-truncate-max-event-size=1"}, []string{"--audit-log-truncate-max-event-size: has no effect while nothing is truncated"}},
+	{"batch smaller than event", audited, []string{"--audit-log-truncate-enabled", "--audit-log-truncate-max-batch-size=1"}, []string{"--audit-log-truncate-max-batch-size: 1 is smaller than"}},
+	{"event of nothing", audited, []string{"--audit-log-truncate-enabled", "--audit-log-truncate-max-event-size=0"}, []string{"--audit-log-truncate-max-event-size: 0 is not positive"}},
+	{"unknown audit words", audited, []string{"--audit-log-format=xml", "--audit-log-mode=later", "--audit-webhook-version=v1"}, []string{
+		`--audit-log-format: "xml" is not known`, `--audit-log-mode: "later" is not known`, `--audit-webhook-version: "v1" is not known`,
+	}},
+	{"negative rotation", audited, []string{"--audit-log-maxsize=-1"}, []string{"--audit-log-maxsize: -1 is negative"}},
+	{"compressed output", audited, []string{"--audit-log-path=-", "--audit-log-compress"}, []string{"--audit-log-compress: has no effect on standard output"}},
+	{"no backoff", audited, []string{"--audit-webhook-initial-backoff=0s"}, []string{"--audit-webhook-initial-backoff: 0s does not wait"}},
+
+	{"plugins", minimal, []string{"--enable-admission-plugins=NamespaceLifecycle", "--disable-admission-plugins=CertificateSigning"}, nil},
+	{"plugin that is not here", minimal, []string{"--enable-admission-plugins=NodeRestriction"}, []string{`--enable-admission-plugins: "NodeRestriction" is not known`}},
+	{"plugin on and off", minimal, []string{"--enable-admission-plugins=CertificateSigning", "--disable-admission-plugins=CertificateSigning"}, []string{`--enable-admission-plugins: "CertificateSigning" is also in admission.disable`}},
+	{"no limits", minimal, []string{"--max-requests-inflight=0", "--max-mutating-requests-inflight=0"}, nil},
+	{"negative limits", minimal, []string{"--max-requests-inflight=-1", "--max-mutating-requests-inflight=-2"}, []string{"--max-requests-inflight: -1 is negative", "--max-mutating-requests-inflight: -2 is negative"}},
+	{"no time", minimal, []string{"--request-timeout=0s"}, []string{"--request-timeout: 0s leaves no time"}},
+	{"verbose", minimal, []string{"-v=10"}, nil},
+	{"too verbose", minimal, []string{"-v", "11"}, []string{"-v: 11 is not a level"}},
+}
+
 func TestValidate(t *testing.T) {
 	t.Chdir("testdata")
-	for _, test := range []struct {
-		name string
-		base []string
-		args []string
-		want []string
-	}{
-		{"minimal", minimal, nil, nil},
-		{"shared", shared, nil, nil},
-		{"audited", audited, nil, nil},
-
-		{"port", minimal, []string{"--secure-port=65535"}, nil},
-		{"no port", minimal, []string{"--secure-port=0"}, []string{"--secure-port: 0 is not a port"}},
-		{"port too high", minimal, []string{"--secure-port=65536"}, []string{"--secure-port: 65536 is not a port"}},
-		{"certificate without key", minimal, []string{"--tls-cert-file=pki/serving.crt"}, []string{"--tls-cert-file: is given without serving.tlsPrivateKeyFile"}},
-		{"key without certificate", minimal, []string{"--tls-private-key-file=pki/serving.key"}, []string{"--tls-private-key-file: is given without serving.tlsCertFile"}},
-		{"certificate twice", shared, []string{"--cert-dir=certs"}, []string{"--cert-dir: is for a certificate that the server makes"}},
-		{"no certificate", shared, []string{"--tls-cert-file=", "--tls-private-key-file="}, []string{"--tls-cert-file: is not set, and there is no folder"}},
-		{"SNI", minimal, []string{"--tls-sni-cert-key=pki/serving.crt,pki/serving.key:a"}, nil},
-		{"SNI without name", minimal, []string{"--tls-sni-cert-key=pki/serving.crt,pki/serving.key:a,"}, []string{"--tls-sni-cert-key: entry 1 has an empty name"}},
-		{"SNI without file", minimal, []string{"--tls-sni-cert-key=pki/serving.crt,no"}, []string{"--tls-sni-cert-key: no: no such file"}},
-		{"TLS version", minimal, []string{"--tls-min-version=VersionTLS13"}, nil},
-		{"bad TLS version", minimal, []string{"--tls-min-version=1.3"}, []string{`--tls-min-version: "1.3" is not known; choose one of VersionTLS10,`}},
-		{"suite", minimal, []string{"--tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"}, nil},
-		{"bad suite", minimal, []string{"--tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,AES"}, []string{`--tls-cipher-suites: "AES" is not known`}},
-		{"suites not for HTTP/2", minimal, []string{"--tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"}, []string{"--tls-cipher-suites: has none of the suites that HTTP/2 needs"}},
-		{"suites of TLS 1.3", minimal, []string{"--tls-min-version=VersionTLS13", "--tls-cipher-suites=TLS_AES_128_GCM_SHA256"}, []string{"--tls-cipher-suites: has no effect with VersionTLS13"}},
-
-		{"no store", minimal[1:], []string{"--cert-dir=certs"}, []string{"storage.dataDir (--data-dir): is not set, and neither is storage.etcd.servers (--etcd-servers)"}},
-		{"two stores", shared, []string{"--data-dir=data"}, []string{"--data-dir: is for the embedded etcd"}},
-		{"data folder is a file", minimal, []string{"--data-dir=pki/ca.crt"}, []string{"--data-dir: pki/ca.crt is not a folder"}},
-		{"shared without keys", minimal[1:], []string{"--etcd-servers=https://a:1", "--cert-dir=certs"}, []string{
-			"authentication.clientCAFile (--client-ca-file): is needed with",
-			"serviceAccounts.signingKeyFile (--service-account-signing-key-file): is needed with",
-			"storage.encryptionProviderConfigFile (--encryption-provider-config): is needed with",
-		}},
-		{"etcd client certificate", shared, []string{"--etcd-cafile=pki/etcd-ca.crt", "--etcd-certfile=pki/etcd.crt", "--etcd-keyfile=pki/etcd.key"}, nil},
-		{"etcd key alone", shared, []string{"--etcd-keyfile=pki/etcd.key"}, []string{"--etcd-keyfile: is given without storage.etcd.certFile"}},
-		{"etcd files without servers", minimal, []string{"--etcd-cafile=pki/etcd-ca.crt"}, []string{"--etcd-cafile: is for TLS"}},
-		{"etcd without TLS", shared, []string{"--etcd-servers=http://10.0.0.2:2379", "--etcd-cafile=pki/etcd-ca.crt"}, []string{"--etcd-cafile: is for TLS"}},
-		{"etcd not a URL", shared, []string{"--etcd-servers=10.0.0.1:2379"}, []string{`--etcd-servers: "10.0.0.1:2379" is not a URL`}},
-		{"etcd with a path of a socket", shared, []string{"--etcd-servers=unix:///run/etcd"}, []string{`--etcd-servers: "unix:///run/etcd" is not a URL`}},
-		{"etcd with password", shared, []string{"--etcd-servers=https://root:hunter2@a:2379"}, []string{"--etcd-servers: holds a user name or a password"}},
-		{"etcd with password, and not a URL", shared, []string{"--etcd-servers=root:hunter2@a,root:hunter2@a"}, []string{
-			"--etcd-servers: entry 3 is given twice", "--etcd-servers: holds a user name", "--etcd-servers: holds a user name",
-		}},
-		{"prefix", minimal, []string{"--etcd-prefix=/a/b"}, nil},
-		{"prefix with dots", minimal, []string{"--etcd-prefix=/a/../b"}, []string{`--etcd-prefix: "/a/../b" is not a path`}},
-		{"empty prefix", minimal, []string{"--etcd-prefix="}, []string{`--etcd-prefix: "" is not a path`}},
-
-		{"no issuer", minimal[:1], nil, []string{"serviceAccounts.issuers (--service-account-issuer): is not set"}},
-		{"plain issuer", minimal, []string{"--service-account-issuer=plain"}, nil},
-		{"empty issuer", minimal, []string{"--service-account-issuer="}, []string{"--service-account-issuer: entry 2 is empty"}},
-		{"issuer twice", minimal, []string{minimal[1]}, []string{"--service-account-issuer: entry 2 is given twice"}},
-		{"issuer not a URL", minimal, []string{"--service-account-issuer=https://[a"}, []string{`--service-account-issuer: "https://[a" has a colon and is not a URL`}},
-		{"signing key alone", minimal, []string{"--service-account-signing-key-file=pki/sa.key"}, []string{"--service-account-signing-key-file: is given without"}},
-		{"shortest limit", minimal, []string{"--service-account-max-token-expiration=1h"}, nil},
-		{"limit too short", minimal, []string{"--service-account-max-token-expiration=59m59s"}, []string{"--service-account-max-token-expiration: 59m59s is out of range"}},
-		{"longest limit", minimal, []string{"--service-account-max-token-expiration=4294967296s"}, nil},
-		{"limit too long", minimal, []string{"--service-account-max-token-expiration=4294967297s"}, []string{"--service-account-max-token-expiration: 1193046h28m17s is out of range"}},
-		{"empty audience", minimal, []string{"--api-audiences=a,"}, []string{"--api-audiences: entry 2 is empty"}},
-		{"missing file", minimal, []string{"--client-ca-file=no"}, []string{"--client-ca-file: no: no such file"}},
-		{"folder for a file", minimal, []string{"--token-auth-file=pki"}, []string{"--token-auth-file: pki: is a folder"}},
-		{"one missing file of two", minimal, []string{"--service-account-key-file=pki/sa.pub", "--service-account-key-file=no"}, []string{"--service-account-key-file: no: no such file"}},
-
-		{"everything allowed", minimal, []string{"--authorization-mode=AlwaysAllow"}, []string{"--authorization-mode: AlwaysAllow together with authentication.anonymous (--anonymous-auth)"}},
-		{"everything allowed to the known", minimal, []string{"--authorization-mode=AlwaysAllow", "--anonymous-auth=false"}, nil},
-		{"everything allowed after RBAC", minimal, []string{"--authorization-mode=RBAC,AlwaysAllow", "--anonymous-auth=false"}, []string{"--authorization-mode: AlwaysAllow allows everything, and leaves"}},
-		{"nothing else allowed", minimal, []string{"--authorization-mode=RBAC,AlwaysDeny"}, nil},
-		{"mode that is not here", minimal, []string{"--authorization-mode=Node,RBAC"}, []string{`--authorization-mode: "Node" is not known; choose from RBAC, AlwaysAllow, AlwaysDeny`}},
-		{"mode twice", minimal, []string{"--authorization-mode=RBAC,RBAC"}, []string{"--authorization-mode: entry 2 is given twice"}},
-		{"no mode", minimal, []string{"--authorization-mode="}, []string{"--authorization-mode: is empty"}},
-
-		{"log without policy", minimal, []string{"--audit-log-path=-"}, []string{"--audit-log-path: nothing is recorded without a policy"}},
-		{"webhook without policy", minimal, []string{"--audit-webhook-config-file=pki/webhook.kubeconfig"}, []string{"--audit-webhook-config-file: nothing is recorded"}},
-		{"policy alone", minimal, []string{"--audit-policy-file=pki/policy.yaml"}, []string{"--audit-policy-file: has no effect without a backend"}},
-		{"log settings without log", minimal, []string{"--audit-log-maxage=3", "--audit-log-batch-max-size=7"}, []string{
-			"--audit-log-maxage: has no effect without audit.log.path (--audit-log-path)", "--audit-log-batch-max-size: has no effect without audit.log.path",
-		}},
-		{"webhook settings without webhook", minimal, []string{"--audit-webhook-mode=blocking"}, []string{"--audit-webhook-mode: has no effect without audit.webhook.configFile"}},
-		{"batch of a blocking log", audited, []string{"--audit-log-batch-max-size=7"}, []string{"--audit-log-batch-max-size: has no effect in mode blocking"}},
-		{"log in batches", audited, []string{"--audit-log-mode=batch", "--audit-log-batch-max-size=7", "--audit-log-batch-max-wait=1s"}, nil},
-		{"batch without time", audited, []string{"--audit-log-mode=batch", "--audit-log-batch-max-size=7"}, []string{"audit.log.batch.maxWait (--audit-log-batch-max-wait): 0s leaves"}},
-		{"batch of nothing", audited, []string{"--audit-webhook-batch-max-size=0", "--audit-webhook-batch-buffer-size=-1"}, []string{
-			"--audit-webhook-batch-buffer-size: -1 is not positive", "--audit-webhook-batch-max-size: 0 is not positive",
-		}},
-		{"rate that is none", audited, []string{"--audit-webhook-batch-throttle-qps=NaN", "--audit-webhook-batch-throttle-burst=0"}, []string{
-			"--audit-webhook-batch-throttle-qps: NaN is not a rate", "--audit-webhook-batch-throttle-burst: 0 is not positive",
-		}},
-		{"rate without throttle", audited, []string{"--audit-webhook-batch-throttle-enable=false", "--audit-webhook-batch-throttle-qps=3"}, []string{"--audit-webhook-batch-throttle-qps: has no effect while batches are not throttled"}},
-		{"truncated", audited, []string{"--audit-log-truncate-enabled", "--audit-log-truncate-max-event-size=1"}, nil},
-		{"sizes of what is not truncated", audited, []string{"--audit-log-truncate-max-event-size=1"}, []string{"--audit-log-truncate-max-event-size: has no effect while nothing is truncated"}},
-		{"batch smaller than event", audited, []string{"--audit-log-truncate-enabled", "--audit-log-truncate-max-batch-size=1"}, []string{"--audit-log-truncate-max-batch-size: 1 is smaller than"}},
-		{"event of nothing", audited, []string{"--audit-log-truncate-enabled", "--audit-log-truncate-max-event-size=0"}, []string{"--audit-log-truncate-max-event-size: 0 is not positive"}},
-		{"unknown audit words", audited, []string{"--audit-log-format=xml", "--audit-log-mode=later", "--audit-webhook-version=v1"}, []string{
-			`--audit-log-format: "xml" is not known`, `--audit-log-mode: "later" is not known`, `--audit-webhook-version: "v1" is not known`,
-		}},
-		{"negative rotation", audited, []string{"--audit-log-maxsize=-1"}, []string{"--audit-log-maxsize: -1 is negative"}},
-		{"compressed output", audited, []string{"--audit-log-path=-", "--audit-log-compress"}, []string{"--audit-log-compress: has no effect on standard output"}},
-		{"no backoff", audited, []string{"--audit-webhook-initial-backoff=0s"}, []string{"--audit-webhook-initial-backoff: 0s does not wait"}},
-
-		{"plugins", minimal, []string{"--enable-admission-plugins=NamespaceLifecycle", "--disable-admission-plugins=CertificateSigning"}, nil},
-		{"plugin that is not here", minimal, []string{"--enable-admission-plugins=NodeRestriction"}, []string{`--enable-admission-plugins: "NodeRestriction" is not known`}},
-		{"plugin on and off", minimal, []string{"--enable-admission-plugins=CertificateSigning", "--disable-admission-plugins=CertificateSigning"}, []string{`--enable-admission-plugins: "CertificateSigning" is also in admission.disable`}},
-		{"no limits", minimal, []string{"--max-requests-inflight=0", "--max-mutating-requests-inflight=0"}, nil},
-		{"negative limits", minimal, []string{"--max-requests-inflight=-1", "--max-mutating-requests-inflight=-2"}, []string{"--max-requests-inflight: -1 is negative", "--max-mutating-requests-inflight: -2 is negative"}},
-		{"no time", minimal, []string{"--request-timeout=0s"}, []string{"--request-timeout: 0s leaves no time"}},
-		{"verbose", minimal, []string{"-v=10"}, nil},
-		{"too verbose", minimal, []string{"-v", "11"}, []string{"-v: 11 is not a level"}},
-	} {
+	for _, test := range validations {
 		t.Run(test.name, func(t *testing.T) {
 			c, err := load(t, append(test.base[:len(test.base):len(test.base)], test.args...)...)
 			if err != nil {
