@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,6 +70,16 @@ func TestLoopFollowsInformer(t *testing.T) {
 		}
 		synctest.Wait()
 		expect(t, "after a delete", seen.take(), "before false")
+
+		store.Miss(func() {
+			if err := store.Delete(t.Context(), "ns", "after", metav1.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			expect(t, "while watches are cut", seen.take())
+		})
+		time.Sleep(time.Minute)
+		expect(t, "after a delete that was missed", seen.take(), "after false")
 	})
 }
 
@@ -107,6 +118,7 @@ func TestLoopRetries(t *testing.T) {
 				}
 				controllertest.Start(t, nil, loop.Run)
 				time.Sleep(time.Hour)
+				synctest.Wait()
 				if len(times) != 3 || times[2] != tt.after {
 					t.Errorf("calls at %v, want 3 with the last at %v", times, tt.after)
 				}
@@ -125,6 +137,7 @@ func TestLoopRetriesForEver(t *testing.T) {
 		}
 		controllertest.Start(t, nil, loop.Run)
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		// 15 s is the longest pause.
 		if n < 240 || n > 260 {
 			t.Errorf("%d calls in an hour, want one in 15 s", n)
@@ -180,14 +193,13 @@ func TestPoll(t *testing.T) {
 		if _, _, err := controller.Poll(0, func() []string { return nil })(t.Context(), nil); err == nil {
 			t.Error("Poll(0) = nil, want an error")
 		}
-		var changed bool
+		var changed atomic.Bool
 		var seen calls
 		loop := controller.Loop[string]{
 			Sources: []controller.Source[string]{controller.Poll(time.Second, func() []string {
-				if !changed {
+				if !changed.CompareAndSwap(true, false) {
 					return nil
 				}
-				changed = false
 				return []string{"a", "b"}
 			})},
 			Sync:    func(_ context.Context, key string) error { seen.add("%s", key); return nil },
@@ -198,7 +210,7 @@ func TestPoll(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		expect(t, "without change", seen.take())
-		changed = true
+		changed.Store(true)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		expect(t, "after a change", seen.take(), "a", "b")

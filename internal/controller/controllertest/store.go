@@ -49,6 +49,8 @@ type Store[T Object] struct {
 	objects map[types.NamespacedName]T
 	events  []watch.Event // all of them, oldest first; number i has version i+1
 	changed chan struct{} // closed, and made anew, with every event
+	oldest  int           // the first event that can be watched from
+	cut     chan struct{} // closed, and made anew, to end all watches
 }
 
 // NewStore returns an empty store of the resource, which error messages name.
@@ -57,6 +59,7 @@ func NewStore[T Object](resource string) *Store[T] {
 		resource: schema.GroupResource{Resource: resource},
 		objects:  make(map[types.NamespacedName]T),
 		changed:  make(chan struct{}),
+		cut:      make(chan struct{}),
 	}
 }
 

@@ -2,8 +2,11 @@ package controllertest
 
 import (
 	"context"
+	"math"
 	"strconv"
+	"testing/synctest"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
@@ -34,10 +37,33 @@ func (l *listWatch[T]) Watch(options metav1.ListOptions) (watch.Interface, error
 	if err != nil {
 		return nil, err
 	}
+	s := l.store
+	s.mu.Lock()
+	oldest, cut := s.oldest, s.cut
+	s.mu.Unlock()
+	if after < oldest {
+		return nil, apierrors.NewResourceExpired("the event history is gone")
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	w := &watcher{events: make(chan watch.Event), stop: stop}
-	go w.pump(ctx, after, l.store.since)
+	go w.pump(ctx, cut, after, s.since)
 	return w, nil
+}
+
+// Miss does something that no watch will tell of: watches end before it, and
+// its events are compacted away, so that informers have to list anew. In a
+// synctest bubble only.
+func (s *Store[T]) Miss(do func()) {
+	s.mu.Lock()
+	s.oldest = math.MaxInt
+	close(s.cut)
+	s.cut = make(chan struct{})
+	s.mu.Unlock()
+	synctest.Wait()
+	do()
+	s.mu.Lock()
+	s.oldest = len(s.events)
+	s.mu.Unlock()
 }
 
 // since returns the events after the first n, and what tells of further ones.
@@ -61,7 +87,7 @@ func (w *watcher) ResultChan() <-chan watch.Event { return w.events }
 
 func (w *watcher) Stop() { w.stop() }
 
-func (w *watcher) pump(ctx context.Context, n int, since func(int) ([]watch.Event, <-chan struct{})) {
+func (w *watcher) pump(ctx context.Context, cut <-chan struct{}, n int, since func(int) ([]watch.Event, <-chan struct{})) {
 	defer close(w.events)
 	for {
 		events, changed := since(n)
@@ -69,12 +95,16 @@ func (w *watcher) pump(ctx context.Context, n int, since func(int) ([]watch.Even
 			select {
 			case w.events <- e:
 				n++
+			case <-cut:
+				return
 			case <-ctx.Done():
 				return
 			}
 		}
 		select {
 		case <-changed:
+		case <-cut:
+			return
 		case <-ctx.Done():
 			return
 		}

@@ -11,6 +11,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+
+	"gatehouse.dev/gatehouse/internal/controller/controllertest"
+	"gatehouse.dev/gatehouse/internal/controller/tokens"
 )
 
 // listed returns the names that an account lists.
@@ -232,4 +236,24 @@ func TestReferences(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestReferenceToUncachedSecret says that a reference stays if only the cache
+// does not have the Secret.
+func TestReferenceToUncachedSecret(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.account("bot", "u1", "bot-token-x2x4z")
+		w.secret("bot-token-x2x4z", "bot", "u1")
+		c := &tokens.Controller{
+			Accounts: w.accounts.Informer(), Secrets: controllertest.NewStore[*corev1.Secret]("secrets").Informer(),
+			AccountStore: w.accounts, SecretStore: w.secrets, AutoSecrets: true,
+			Token: w.token, CA: func() []byte { return nil }, Log: controllertest.Log(t),
+		}
+		controllertest.Start(t, []cache.SharedIndexInformer{c.Accounts, c.Secrets}, c.Run)
+		time.Sleep(time.Minute)
+		if got := w.listed("bot"); len(got) != 1 || got[0] != "bot-token-x2x4z" || w.made.Load() != 0 {
+			t.Errorf("account lists %q, %d tokens made; want the one it has", got, w.made.Load())
+		}
+	})
 }
