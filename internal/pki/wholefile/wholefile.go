@@ -32,9 +32,16 @@ func Write(path string, data []byte, perm fs.FileMode) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
+	if err := replace(path, data, perm); err != nil {
+		return fmt.Errorf("writing %s: %w", path, cause(err))
+	}
+	return syncDir(dir)
+}
+
+func replace(path string, data []byte, perm fs.FileMode) error {
 	// The temporary file is in the same directory: elsewhere, a rename could
 	// cross file systems, and a key would lie in a directory open to all.
-	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir),
+	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)),
 		renameio.WithPermissions(perm), renameio.IgnoreUmask())
 	if err != nil {
 		return err
@@ -43,10 +50,19 @@ func Write(path string, data []byte, perm fs.FileMode) error {
 	if _, err := f.Write(data); err != nil {
 		return err
 	}
-	if err := f.CloseAtomicallyReplace(); err != nil {
-		return err
+	return f.CloseAtomicallyReplace()
+}
+
+// cause returns err without the name of the temporary file, which tells nobody
+// anything and is another one each time.
+func cause(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
 	}
-	return syncDir(dir)
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return e.Err
+	}
+	return err
 }
 
 // syncDir makes the renaming of a file in dir last.

@@ -73,8 +73,9 @@ func TestFailedWriteLeavesTheOld(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(path, "child"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := wholefile.Write(path, []byte("new"), 0o600); err == nil {
-		t.Fatal("wrote over a directory")
+	err := wholefile.Write(path, []byte("new"), 0o600)
+	if want := "writing " + path + ": file exists"; err == nil || err.Error() != want {
+		t.Fatalf("error %v, want %q: always the same", err, want)
 	}
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) != 1 || left[0].Name() != "file" {
