@@ -1,0 +1,218 @@
+package serviceaccount
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/internal/compact"
+)
+
+// claims are what a token with a good signature says. They never change, and
+// are remembered as long as they can be of use.
+type claims struct {
+	method    identity.Method
+	issuer    string
+	subject   string
+	audiences []string
+	id        string
+
+	issuedAt, notBefore, expires, warnAfter time.Time // zero if absent
+
+	namespace string
+	account   ref
+	// What the token is bound to. The name alone of secret is set in a legacy
+	// token.
+	secret, pod, node *ref
+
+	who  *identity.Identity
+	keys authn.Stamp
+}
+
+// A ref names one object.
+type ref struct{ name, uid string }
+
+// Fresh reports whether the signature need not be verified again.
+func (c *claims) Fresh(now time.Time) bool {
+	return c.keys.Current() && (c.expires.IsZero() || !now.After(c.expires.Add(leeway)))
+}
+
+// readClaims reads the payload of a token, whose signature was verified. A token
+// with the claim kubernetes.io is a bound one whatever its issuer.
+func readClaims(o compact.Object, legacy bool) (*claims, error) {
+	r := reader{object: o}
+	c := &claims{
+		method:    identity.ServiceAccount,
+		issuer:    r.text("iss"),
+		subject:   r.text("sub"),
+		audiences: r.texts("aud"),
+		id:        r.text("jti"),
+		issuedAt:  r.time("iat"),
+		notBefore: r.time("nbf"),
+		expires:   r.time("exp"),
+	}
+	if legacy {
+		c.method = identity.LegacyServiceAccount
+		c.readLegacy(&r)
+	} else {
+		c.readBound(r.inner("kubernetes.io"))
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	if legacy {
+		if err := c.checkLegacy(); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range []string{c.namespace, c.account.name} {
+		// Names of objects have neither; with them, two pairs could be one.
+		if name == "" || strings.ContainsAny(name, ":/") {
+			return nil, errors.New("the claims do not name a service account")
+		}
+	}
+	c.who = c.identify()
+	return c, nil
+}
+
+// readLegacy reads the private claims of a token that stands in a Secret.
+func (c *claims) readLegacy(r *reader) {
+	const prefix = "kubernetes.io/serviceaccount/"
+	c.namespace = r.text(prefix + "namespace")
+	c.secret = &ref{name: r.text(prefix + "secret.name")}
+	c.account = ref{r.text(prefix + "service-account.name"), r.text(prefix + "service-account.uid")}
+}
+
+// checkLegacy wants all claims there are. Texts are Kubernetes'.
+func (c *claims) checkLegacy() error {
+	switch {
+	case c.subject == "":
+		return errors.New("sub claim is missing")
+	case c.namespace == "":
+		return errors.New("namespace claim is missing")
+	case c.secret.name == "":
+		return errors.New("secretName claim is missing")
+	case c.account.name == "":
+		return errors.New("serviceAccountName claim is missing")
+	case c.account.uid == "":
+		return errors.New("serviceAccountUID claim is missing")
+	case c.subject != identity.ServiceAccountPrefix+c.namespace+":"+c.account.name:
+		return errors.New("sub claim is invalid")
+	}
+	return nil
+}
+
+// readBound reads the private claims of a bound token. A binding that is not
+// understood is a binding that would not be checked, so it is refused.
+func (c *claims) readBound(r *reader) {
+	c.namespace = r.text("namespace")
+	c.warnAfter = r.time("warnafter")
+	c.secret, c.pod, c.node = r.ref("secret"), r.ref("pod"), r.ref("node")
+	if account := r.ref("serviceaccount"); account != nil {
+		c.account = *account
+	}
+	for _, name := range []string{"validatingwebhookconfiguration", "mutatingwebhookconfiguration", "attestations"} {
+		if r.object.Has(name) {
+			r.fail(fmt.Errorf("the claim %q is not supported", name))
+		}
+	}
+}
+
+// identify returns whom the claims are about (k8s.io/apiserver
+// pkg/authentication/serviceaccount/util.go).
+func (c *claims) identify() *identity.Identity {
+	id := &identity.Identity{
+		Name: identity.ServiceAccountPrefix + c.namespace + ":" + c.account.name,
+		UID:  c.account.uid,
+		Groups: identity.WithAuthenticated([]string{
+			identity.GroupServiceAccounts,
+			identity.ServiceAccountGroupPrefix + c.namespace,
+		}),
+		Credential: identity.Credential{
+			Method:    c.method,
+			Issuer:    c.issuer,
+			IssuedAt:  c.issuedAt,
+			ExpiresAt: c.expires,
+		},
+	}
+	if c.method == identity.LegacyServiceAccount {
+		id.Credential.ID = "SECRET=" + c.namespace + "/" + c.secret.name
+		return id
+	}
+	extra := map[string][]string{}
+	if c.pod != nil && c.pod.name != "" && c.pod.uid != "" {
+		extra[identity.PodNameKey] = []string{c.pod.name}
+		extra[identity.PodUIDKey] = []string{c.pod.uid}
+	}
+	if c.node != nil && c.node.name != "" {
+		extra[identity.NodeNameKey] = []string{c.node.name}
+		if c.node.uid != "" {
+			extra[identity.NodeUIDKey] = []string{c.node.uid}
+		}
+	}
+	if c.id != "" {
+		id.Credential.ID = "JTI=" + c.id
+		extra[identity.CredentialIDKey] = []string{id.Credential.ID}
+	}
+	if len(extra) > 0 {
+		id.Extra = extra
+	}
+	return id
+}
+
+// checkTime returns an error if the token is not for now. Texts and leeway are
+// Kubernetes'.
+func (c *claims) checkTime(now time.Time) error {
+	switch {
+	case !c.notBefore.IsZero() && now.Add(leeway).Before(c.notBefore):
+		return errors.New("service account token is not valid yet")
+	case !c.expires.IsZero() && now.Add(-leeway).After(c.expires):
+		return errors.New("service account token has expired")
+	case !c.issuedAt.IsZero() && now.Add(leeway).Before(c.issuedAt):
+		return errors.New("service account token is issued in the future")
+	}
+	return nil
+}
+
+// A reader reads members of an object and keeps the first error.
+type reader struct {
+	object compact.Object
+	err    error
+	outer  *reader
+}
+
+func (r *reader) fail(err error) {
+	for ; r != nil; r = r.outer {
+		if r.err == nil {
+			r.err = err
+		}
+	}
+}
+
+func read[T any](r *reader, get func(string) (T, error), name string) T {
+	v, err := get(name)
+	if err != nil {
+		r.fail(fmt.Errorf("claim %w", err))
+	}
+	return v
+}
+
+func (r *reader) text(name string) string    { return read(r, r.object.String, name) }
+func (r *reader) texts(name string) []string { return read(r, r.object.Strings, name) }
+func (r *reader) time(name string) time.Time { return read(r, r.object.Time, name) }
+
+func (r *reader) inner(name string) *reader {
+	return &reader{object: read(r, r.object.Object, name), outer: r}
+}
+
+// ref returns the reference of that name, or nil if there is none.
+func (r *reader) ref(name string) *ref {
+	if !r.object.Has(name) {
+		return nil
+	}
+	in := r.inner(name)
+	return &ref{in.text("name"), in.text("uid")}
+}

@@ -1,0 +1,208 @@
+// Package serviceaccount verifies the tokens of service accounts: bound ones,
+// which the TokenRequest API gives out, and legacy ones, which stand in Secrets.
+//
+// The one idea: two questions, remembered apart. What a token says is settled by
+// its signature, and stays settled until it expires or its key is taken back.
+// Whether it still counts depends on the objects that it rests on: the account,
+// and the Secret, Pod or Node it is bound to. A result carries the stamps of
+// these objects, taken before they are read, so that a deletion ends it at once;
+// and it ends by itself after ten seconds, because a watch that has fallen silent
+// must not keep a dead token alive. Then only the objects are read again.
+//
+// It refuses a token of our issuer with an unknown key, one that names another
+// audience, and one with a binding that it does not understand. A token of
+// another issuer is not its concern.
+package serviceaccount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/authn/verified"
+	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/internal/compact"
+)
+
+// LegacyIssuer is the iss of legacy tokens.
+const LegacyIssuer = "kubernetes/serviceaccount"
+
+const (
+	// leeway is how far clocks may differ, and how long an object counts after
+	// its deletion began (go-jose's DefaultLeeway, which Kubernetes uses).
+	leeway = time.Minute
+	// lookAgain is after how long the objects are read again in any case. It is
+	// how long Kubernetes keeps a verified token without looking at all.
+	lookAgain = 10 * time.Second
+	// remembered is the default number of signatures to remember.
+	remembered = 16 << 10
+)
+
+// A Config is what a [Verifier] needs.
+type Config struct {
+	// Issuers are the values of iss that bound tokens may have
+	// (--service-account-issuer), at least one.
+	Issuers []string
+	// Audiences are those of the server (--api-audiences). The default is
+	// Issuers.
+	Audiences []string
+	// Keys are those that tokens are signed with.
+	Keys *Keys
+	// Objects knows the objects that tokens rest on, and Stripes has their
+	// generations: whoever watches or deletes one bumps its own, by the names
+	// [ServiceAccounts], [Secrets], [Pods] and [Nodes].
+	Objects Objects
+	Stripes *authn.Stripes
+	// Remember is for how many tokens the verdict about the signature is
+	// remembered, at about 1 KB each. The default is 16384.
+	Remember int
+	// LegacyUsed, which may be nil, is told when a legacy token was used on a
+	// day (YYYY-MM-DD, UTC) that the label [LastUsedLabel] of its Secret does
+	// not have yet. It must not block.
+	LegacyUsed func(ctx context.Context, namespace, secret, day string)
+}
+
+// A Verifier verifies tokens of service accounts.
+type Verifier struct {
+	issuers    []string
+	audiences  []string
+	keys       *Keys
+	objects    Objects
+	stripes    *authn.Stripes
+	legacyUsed func(ctx context.Context, namespace, secret, day string)
+	signed     *verified.Table[*claims]
+}
+
+// New returns a verifier.
+func New(c Config) (*Verifier, error) {
+	switch {
+	case len(c.Issuers) == 0:
+		return nil, errors.New("no issuer of service account tokens")
+	case slices.Contains(c.Issuers, ""):
+		return nil, errors.New("an issuer of service account tokens is empty")
+	case c.Keys == nil || c.Keys.current.Load() == nil || c.Objects == nil || c.Stripes == nil:
+		return nil, errors.New("internal error: service account tokens without keys, objects or stripes")
+	}
+	if len(c.Audiences) == 0 {
+		c.Audiences = c.Issuers
+	}
+	if c.Remember == 0 {
+		c.Remember = remembered
+	}
+	signed, err := verified.NewTable[*claims](c.Remember)
+	if err != nil {
+		return nil, err
+	}
+	return &Verifier{
+		issuers:    slices.Clone(c.Issuers),
+		audiences:  slices.Clone(c.Audiences),
+		keys:       c.Keys,
+		objects:    c.Objects,
+		stripes:    c.Stripes,
+		legacyUsed: c.LegacyUsed,
+		signed:     signed,
+	}, nil
+}
+
+var (
+	errForeign = authn.Pass(identity.ServiceAccount, "the token has another issuer")
+	errNoJWT   = authn.Pass(identity.ServiceAccount, "the token is no signed JWT")
+)
+
+// VerifyToken implements [authn.TokenVerifier].
+func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []string) (*authn.Result, error) {
+	if len(token) > compact.MaxSize {
+		return nil, errNoJWT
+	}
+	now := time.Now()
+	key := v.signed.Key("", token, nil)
+	c := v.signed.Lookup(key, now)
+	if c == nil {
+		var err error
+		if c, err = v.verify(token); err != nil {
+			return nil, err
+		}
+		if c.Fresh(now) {
+			v.signed.Store(key, c, now)
+		}
+	}
+	res, err := v.judge(ctx, c, token, audiences, now)
+	if err != nil {
+		return nil, &authn.Refusal{Method: c.method, Reason: "token of " + c.who.Name, Cause: err}
+	}
+	return res, nil
+}
+
+// verify settles what a token says. The issuer chooses, before the signature is
+// verified, only whose token it is.
+func (v *Verifier) verify(token string) (*claims, error) {
+	t, err := compact.Parse(token)
+	if err != nil {
+		return nil, authn.Pass(identity.ServiceAccount, "the token is no signed JWT: "+err.Error())
+	}
+	payload, err := t.Claims()
+	if err != nil {
+		return nil, errNoJWT
+	}
+	issuer, err := payload.String("iss")
+	if err != nil {
+		return nil, errForeign
+	}
+	// An issuer may have the name of the legacy one; the claims tell them apart.
+	ours := slices.Contains(v.issuers, issuer)
+	legacy := issuer == LegacyIssuer && !(ours && payload.Has("kubernetes.io"))
+	if !ours && !legacy {
+		return nil, errForeign
+	}
+	method := identity.ServiceAccount
+	if legacy {
+		method = identity.LegacyServiceAccount
+	}
+	keys := v.keys.current.Load()
+	stamp := keys.inForce.Stamp()
+	if err := keys.verify(t); err != nil {
+		return nil, authn.Refuse(method, err.Error())
+	}
+	c, err := readClaims(payload, legacy)
+	if err != nil {
+		return nil, authn.Refuse(method, err.Error())
+	}
+	c.keys = stamp
+	return c, nil
+}
+
+// judge settles whether a token counts now, for one of the audiences.
+func (v *Verifier) judge(ctx context.Context, c *claims, token string, asked []string, now time.Time) (*authn.Result, error) {
+	l := look{Verifier: v, ctx: ctx, now: now, res: &authn.Result{
+		Identity: c.who,
+		Until:    now.Add(lookAgain),
+		Rests:    []authn.Stamp{c.keys},
+	}}
+	meant := c.audiences
+	if len(meant) == 0 {
+		// So are all legacy tokens; one for the server, then.
+		l.annotate("authentication.k8s.io/legacy-token", c.subject)
+		meant = v.audiences
+	}
+	if len(asked) == 0 {
+		asked = v.audiences
+	}
+	l.res.Audiences = authn.Intersect(meant, asked)
+	if len(l.res.Audiences) == 0 {
+		return nil, fmt.Errorf("token audiences %q is invalid for the target audiences %q", meant, asked)
+	}
+	if c.method == identity.LegacyServiceAccount {
+		// Kubernetes looks at no time in these: they have none.
+		return l.res, l.legacy(c, token)
+	}
+	if err := c.checkTime(now); err != nil {
+		return nil, err
+	}
+	if !c.expires.IsZero() {
+		l.endBy(c.expires.Add(leeway))
+	}
+	return l.res, l.bound(c)
+}
