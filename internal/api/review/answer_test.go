@@ -1,0 +1,258 @@
+package review_test
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/endpoints/request"
+
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/internal/audit"
+)
+
+// answerOf posts body and returns the answer, which must be a 201.
+func answerOf[T any](t *testing.T, wd *world, path, body string) T {
+	t.Helper()
+	w, _ := postJSON(newHandler(t, wd), path, body)
+	var answer T
+	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || w.Code != http.StatusCreated {
+		t.Fatalf("code %d, %v: %s", w.Code, err, w.Body)
+	}
+	return answer
+}
+
+func TestTokenReview(t *testing.T) {
+	for _, tt := range []struct {
+		name, spec    string
+		authenticated bool
+		err           string
+		audiences     string
+	}{
+		{"good", `"token":"tok-good"`, true, "", "api other"},
+		{"good for one of two", `"token":"tok-good","audiences":["api","x"]`, true, "", "api"},
+		{"without audiences", `"token":"tok-static","audiences":["api"]`, true, "", ""},
+		{"expired", `"token":"tok-expired"`, false, "token expired", ""},
+		{"nobody's", `"token":"tok-unknown"`, false, "invalid bearer token", ""},
+		{"space", `"token":"tok-good "`, false, "invalid bearer token: white space in token", ""},
+		{"second word", `"token":"tok-good x"`, false, "invalid bearer token: white space in token", ""},
+		{"line", `"token":"tok-good\n"`, false, "invalid bearer token: white space in token", ""},
+		{"no-break space", `"token":"\u00a0tok-good"`, false, "invalid bearer token: white space in token", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			// The status sent along must not come back.
+			body := `{"spec":{` + tt.spec + `},"status":{"authenticated":true,"error":"sent","user":{"username":"mallory"}}}`
+			s := answerOf[authenticationv1.TokenReview](t, &world{}, tokenPath, body).Status
+			if s.Authenticated != tt.authenticated || s.Error != tt.err || strings.Join(s.Audiences, " ") != tt.audiences {
+				t.Errorf("status %+v", s)
+			}
+			if want := map[bool]string{true: "alice"}[tt.authenticated]; s.User.Username != want {
+				t.Errorf("user %q, want %q", s.User.Username, want)
+			}
+		})
+	}
+}
+
+func TestTokenReviewForOtherAudience(t *testing.T) {
+	// The verifier of the test accepts where it should not.
+	w, _ := postJSON(newHandler(t, &world{}), tokenPath, `{"spec":{"token":"tok-good","audiences":["elsewhere"]}}`)
+	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "alice") {
+		t.Errorf("code %d: %s", w.Code, w.Body)
+	}
+}
+
+func TestAccessReview(t *testing.T) {
+	const raw = `"resourceAttributes":{"verb":"list","resource":"pods",`
+	for _, tt := range []struct {
+		name, spec      string
+		allowed, denied bool
+		flaw            string
+		fields, labels  string
+	}{
+		{"allow", `"resourceAttributes":{"verb":"get"}`, true, false, "", "", ""},
+		{"deny", `"resourceAttributes":{"verb":"delete"}`, false, true, "", "", ""},
+		{"no opinion", `"resourceAttributes":{"verb":"list"}`, false, false, "", "", ""},
+		{"error", `"resourceAttributes":{"verb":"watch"}`, false, false, "role not found", "", ""},
+		{"path", `"nonResourceAttributes":{"verb":"get","path":"/metrics"}`, true, false, "", "", ""},
+		{"raw selectors", raw + `"fieldSelector":{"rawSelector":"spec.nodeName=n"},"labelSelector":{"rawSelector":"a in (b,c)"}}`,
+			false, false, "", "spec.nodeName=n", "a in (b,c)"},
+		{"requirements", raw + `"fieldSelector":{"requirements":[{"key":"a","operator":"In","values":["b,c"]},{"key":"d","operator":"NotIn","values":["e"]}]},
+			"labelSelector":{"requirements":[{"key":"k","operator":"Exists"},{"key":"l","operator":"NotIn","values":["m"]}]}}`,
+			false, false, "", `a=b\,c,d!=e`, "k,l notin (m)"},
+		{"wrong raw selectors", raw + `"fieldSelector":{"rawSelector":"a"},"labelSelector":{"rawSelector":"!!"}}`, false, false,
+			"spec.resourceAttributes.fieldSelector ignored due to parse error; spec.resourceAttributes.labelSelector ignored due to parse error", "", ""},
+		{"partly wrong", raw + `"fieldSelector":{"requirements":[{"key":"a","operator":"In","values":["b"]},{"key":"d","operator":"Exists"}]},
+			"labelSelector":{"requirements":[{"key":"k","operator":"Exists"},{"key":"l","operator":"Near"}]}}`, false, false,
+			"spec.resourceAttributes.fieldSelector partially ignored due to parse error; " +
+				"spec.resourceAttributes.labelSelector partially ignored due to parse error", "a=b", "k"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			wd := &world{}
+			s := answerOf[authorizationv1.SelfSubjectAccessReview](t, wd, canIPath,
+				`{"spec":{`+tt.spec+`},"status":{"allowed":true}}`).Status
+			if s.Allowed != tt.allowed || s.Denied != tt.denied || s.EvaluationError != tt.flaw {
+				t.Errorf("status %+v", s)
+			}
+			if f := wd.facts[0]; f.FieldSelector != tt.fields || f.LabelSelector != tt.labels || f.User.Name != "alice" {
+				t.Errorf("facts %+v", f)
+			}
+		})
+	}
+}
+
+func TestSubjectAccessReviewFacts(t *testing.T) {
+	wd := &world{}
+	answerOf[authorizationv1.SubjectAccessReview](t, wd, accessPath, `{"spec":{
+		"user":"bob","uid":"7","groups":["g"],"extra":{"Scope":["s"]},
+		"resourceAttributes":{"namespace":"n","verb":"get","group":"apps","resource":"r","subresource":"s","name":"x"}}}`)
+	f := wd.facts[0]
+	if u := f.User; u.Name != "bob" || u.UID != "7" || u.Groups[0] != "g" || u.Extra["Scope"][0] != "s" || u.Credential.Method != "" {
+		t.Errorf("user %+v", u)
+	}
+	if !f.IsResource || f.Namespace != "n" || f.Verb != "get" || f.APIGroup != "apps" || f.APIVersion != "*" ||
+		f.Resource != "r" || f.Subresource != "s" || f.Name != "x" {
+		t.Errorf("facts %+v", f)
+	}
+	answerOf[authorizationv1.SubjectAccessReview](t, wd, accessPath, `{"spec":{"groups":["g"],"nonResourceAttributes":{"verb":"get","path":"/x"}}}`)
+	if f := wd.facts[1]; f.IsResource || f.Path != "/x" || f.Verb != "get" {
+		t.Errorf("facts %+v", f)
+	}
+}
+
+func TestRulesReviewWithoutRules(t *testing.T) {
+	w, _ := postJSON(newHandler(t, &world{}), rulesPath, `{"spec":{"namespace":"empty"}}`)
+	if !strings.Contains(w.Body.String(), `"status":{"resourceRules":[],"nonResourceRules":[],"incomplete":false}`) {
+		t.Errorf("body %s", w.Body)
+	}
+}
+
+func TestCallerMustBeKnown(t *testing.T) {
+	h := newHandler(t, &world{})
+	for path, body := range map[string]string{
+		whoamiPath: `{}`, rulesPath: `{"spec":{"namespace":"ns"}}`, canIPath: `{"spec":{"resourceAttributes":{"verb":"get"}}}`,
+	} {
+		r := httptest.NewRequest("POST", path, strings.NewReader(body))
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != 400 || !strings.Contains(w.Body.String(), "no user present on request") {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+		r = httptest.NewRequest("POST", path, strings.NewReader(body))
+		w = httptest.NewRecorder()
+		h.ServeHTTP(w, r.WithContext(request.WithUser(r.Context(), &user.DefaultInfo{Name: "x"})))
+		if w.Code != 500 {
+			t.Errorf("%s: code %d for a foreign user, want 500", path, w.Code)
+		}
+	}
+}
+
+// recorded sends body through a recorder of the given level and returns the
+// answer's code, the one event, and its line in the log.
+func recorded(t *testing.T, level, path, body string) (int, auditv1.Event, string) {
+	t.Helper()
+	dir := t.TempDir()
+	c := audit.DefaultConfig()
+	c.PolicyFile, c.Log.Path = filepath.Join(dir, "policy"), filepath.Join(dir, "log")
+	policy := "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{level: " + level + "}]"
+	if err := os.WriteFile(c.PolicyFile, []byte(policy), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	trail, err := audit.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := &audit.Recorder{
+		Trail:       trail,
+		LongRunning: func(*http.Request, *request.RequestInfo) bool { return false },
+		Annotations: func(context.Context) []authn.Annotation { return nil },
+		Log:         slog.New(slog.DiscardHandler),
+	}
+	r := httptest.NewRequest("POST", path, strings.NewReader(body))
+	factory := &request.RequestInfoFactory{APIPrefixes: sets.NewString("api", "apis"), GrouplessAPIPrefixes: sets.NewString("api")}
+	info, err := factory.NewRequestInfo(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := request.WithUser(request.WithRequestInfo(r.Context(), info), alice())
+	w := httptest.NewRecorder()
+	rec.Record(newHandler(t, &world{})).ServeHTTP(w, r.WithContext(ctx))
+	if err := trail.Shutdown(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := os.ReadFile(c.Log.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e auditv1.Event
+	if err := json.Unmarshal(line, &e); err != nil {
+		t.Fatalf("%v in %q", err, line)
+	}
+	return w.Code, e, string(line)
+}
+
+func TestAudit(t *testing.T) {
+	const ask = `{"metadata":{"name":"n"},"spec":{"user":"bob","resourceAttributes":{"verb":"get"}}}`
+	for _, tt := range []struct {
+		level             string
+		request, response bool
+	}{
+		{"Metadata", false, false}, {"Request", true, false}, {"RequestResponse", true, true},
+	} {
+		t.Run(tt.level, func(t *testing.T) {
+			code, e, _ := recorded(t, tt.level, accessPath, ask)
+			if code != 201 || e.ResponseStatus.Code != 201 {
+				t.Errorf("code %d, event %+v", code, e.ResponseStatus)
+			}
+			if (e.RequestObject != nil) != tt.request || (e.ResponseObject != nil) != tt.response {
+				t.Errorf("request %v, response %v", e.RequestObject, e.ResponseObject)
+			}
+			if tt.request && !strings.Contains(string(e.RequestObject.Raw), `"kind":"SubjectAccessReview"`) {
+				t.Errorf("request %s", e.RequestObject.Raw)
+			}
+			if tt.response && !strings.Contains(string(e.ResponseObject.Raw), `"allowed":true`) {
+				t.Errorf("response %s", e.ResponseObject.Raw)
+			}
+			if e.ObjectRef.Resource != "subjectaccessreviews" || e.ObjectRef.Name != "n" {
+				t.Errorf("object %+v", e.ObjectRef)
+			}
+		})
+	}
+}
+
+func TestAuditOfRefusal(t *testing.T) {
+	_, e, _ := recorded(t, "RequestResponse", canIPath, `{}`)
+	if e.ResponseStatus.Code != 422 || e.ResponseStatus.Reason != "Invalid" || e.ResponseObject == nil {
+		t.Errorf("status %+v, response %v", e.ResponseStatus, e.ResponseObject)
+	}
+}
+
+func TestAuditHidesTokens(t *testing.T) {
+	for _, body := range []string{
+		`{"spec":{"token":"tok-good"}}`,
+		`{"spec":{"token":"tok-good x"}}`,
+		`tok-good`,
+		`{tok-good`,
+		`"tok-good"`,
+		`{"kind":"Foo","spec":{"token":"tok-good"}}`,
+		`{"spec":{"token":["tok-good"]}}`,
+	} {
+		_, e, line := recorded(t, "RequestResponse", tokenPath, body)
+		if strings.Contains(line, goodToken) || strings.Contains(line, "746f6b2d676f6f64") {
+			t.Errorf("%s: token in %s", body, line)
+		}
+		if e.ResponseStatus.Code == 201 && !strings.Contains(line, "[redacted]") {
+			t.Errorf("%s: no review in %s", body, line)
+		}
+	}
+}
