@@ -2,7 +2,6 @@ package rbac
 
 import (
 	"hash/maphash"
-	"iter"
 	"math/bits"
 	"strings"
 
@@ -82,6 +81,9 @@ func newHasher() hasher {
 func (h *hasher) text(s string) uint64 { return maphash.String(h.seed, s) }
 
 func (h *hasher) atom(a *atom) uint64 {
+	if a.kind == path || a.kind == pathPrefix {
+		return mix(a.kind, h.text(a.verb), 0, h.text(a.resource), 0)
+	}
 	return mix(a.kind, h.text(a.verb), h.text(a.group), h.text(a.resource), h.text(a.child)) ^
 		nameMix(a.kind, h.text(a.name))
 }
@@ -104,7 +106,7 @@ func nameMix(k kind, name uint64) uint64 {
 type probe struct {
 	attributes *authz.Attributes
 	hasher     *hasher
-	// key is the atom whose hash keys last yielded.
+	// key is the atom whose hash next returned last.
 	key atom
 	// missing is set when a role that might have allowed it does not exist.
 	missing bool
@@ -113,7 +115,9 @@ type probe struct {
 	// resource and child are the halves of the combined resource.
 	resource, child string
 
-	verbHash, groupHash, resourceHash, childHash, nameHash uint64
+	verbHash, groupHash, childHash, nameHash uint64
+	// resourceHash is of resource, or of the path in key.
+	resourceHash uint64
 	// subHash is of the subresource as asked for.
 	subHash uint64
 }
@@ -121,7 +125,6 @@ type probe struct {
 func newProbe(h *hasher, a *authz.Attributes) probe {
 	p := probe{attributes: a, hasher: h, verbHash: h.text(a.Verb)}
 	if !a.IsResource {
-		p.resourceHash = h.text(a.Path)
 		return p
 	}
 	p.resource, p.child = a.Resource, a.Subresource
@@ -163,23 +166,46 @@ func split(combined string) (resource, child string) {
 	return before, after
 }
 
-// keys yields the hash of every atom in use that would allow the request, and
-// sets p.key to that atom.
-func (p *probe) keys(u uses) iter.Seq[uint64] {
-	if p.attributes.IsResource {
-		return p.resourceKeys(u.forms)
-	}
-	return p.pathKeys(u)
+// A search is the atoms that are still to be looked up for a probe.
+type search struct {
+	uses
+	// again is for the path of before, with all verbs.
+	again bool
 }
 
-func (p *probe) resourceKeys(forms uint32) iter.Seq[uint64] {
-	return func(yield func(uint64) bool) {
-		for f := forms & p.forms; f != 0; f &= f - 1 {
-			if !yield(p.setForm(bits.TrailingZeros32(f))) {
-				return
-			}
-		}
+// search returns the search of all atoms in use that would allow the request.
+func (p *probe) search(u uses) search {
+	if p.attributes.IsResource {
+		return search{uses: uses{forms: u.forms & p.forms}}
 	}
+	return search{uses: uses{paths: u.paths, prefixes: u.prefixes}}
+}
+
+// next sets p.key to the next atom and returns its hash, or reports false if
+// there is none. It is a step and not an iterator since those allocate.
+func (p *probe) next(s *search) (hash uint64, ok bool) {
+	switch {
+	case s.forms != 0:
+		form := bits.TrailingZeros32(s.forms)
+		s.forms &= s.forms - 1
+		return p.setForm(form), true
+	case s.again:
+		s.again = false
+		p.key.verb = all
+		return mix(p.key.kind, p.hasher.star, 0, p.resourceHash, 0), true
+	case s.paths:
+		s.paths, s.again = false, true
+		return p.setPath(path, p.attributes.Path), true
+	case s.prefixes != 0:
+		n := bits.TrailingZeros64(s.prefixes)
+		s.prefixes &= s.prefixes - 1
+		if n > len(p.attributes.Path) {
+			return 0, false
+		}
+		s.again = true
+		return p.setPath(pathPrefix, p.attributes.Path[:n]), true
+	}
+	return 0, false
 }
 
 func (p *probe) setForm(form int) uint64 {
@@ -207,27 +233,8 @@ func (p *probe) setForm(form int) uint64 {
 	return mix(k.kind, verb, group, resource, child) ^ nameMix(k.kind, p.nameHash)
 }
 
-func (p *probe) pathKeys(u uses) iter.Seq[uint64] {
-	return func(yield func(uint64) bool) {
-		asked := p.attributes.Path
-		if u.paths && !p.yieldPath(path, asked, p.resourceHash, yield) {
-			return
-		}
-		for m := u.prefixes; m != 0; m &= m - 1 {
-			n := bits.TrailingZeros64(m)
-			if n > len(asked) || !p.yieldPath(pathPrefix, asked[:n], p.hasher.text(asked[:n]), yield) {
-				return
-			}
-		}
-	}
-}
-
-func (p *probe) yieldPath(k kind, text string, hash uint64, yield func(uint64) bool) bool {
-	none := p.hasher.none
+func (p *probe) setPath(k kind, text string) uint64 {
 	p.key = atom{kind: k, verb: p.attributes.Verb, resource: text}
-	if !yield(mix(k, p.verbHash, none, hash, none)) {
-		return false
-	}
-	p.key.verb = all
-	return yield(mix(k, p.hasher.star, none, hash, none))
+	p.resourceHash = p.hasher.text(text)
+	return mix(k, p.verbHash, 0, p.resourceHash, 0)
 }

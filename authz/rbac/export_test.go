@@ -37,3 +37,6 @@ func (x *Index) Size() int {
 
 // MergedAtoms returns what is held against the limit of merged rules.
 func (x *Index) MergedAtoms() int { return x.state.Load().merged }
+
+// LimitMerged sets how many atoms all merged rules may have.
+func (x *Index) LimitMerged(n int) { x.state.Load().limit = n }

@@ -28,10 +28,14 @@ type merged struct {
 type holders struct {
 	best  atomic.Pointer[link]
 	links []*link // sorted by role; writers only
+	// room is for links, since nearly all atoms have one.
+	room [1]*link
 }
 
-func merge(links []*link) *merged {
+// merge returns the merged rules of links, which have about n atoms.
+func merge(links []*link, n int) *merged {
 	m := &merged{}
+	m.atoms.reserve(n)
 	m.uses.Store(&uses{})
 	m.whole.Store(&[]*link{})
 	m.missing.Store(&[]*role{})
@@ -47,7 +51,8 @@ func (m *merged) find(p *probe) *grant {
 		p.missing = true
 	}
 	var best *grant
-	for hash := range p.keys(*m.uses.Load()) {
+	s := p.search(*m.uses.Load())
+	for hash, ok := p.next(&s); ok; hash, ok = p.next(&s) {
 		if h, ok := m.atoms.get(hash, &p.key); ok {
 			best = better(best, h.best.Load())
 		}
@@ -112,8 +117,10 @@ func (m *merged) regain(r *role) {
 // may be nil. What both allow is allowed at every moment in between.
 func (m *merged) change(l *link, before, after *ruleSet) {
 	if after != nil {
-		u := m.uses.Load().with(after.uses)
-		m.uses.Store(&u)
+		if old := *m.uses.Load(); old.with(after.uses) != old {
+			u := old.with(after.uses)
+			m.uses.Store(&u)
+		}
 		for e := range after.atoms.all() {
 			if !before.has(e.hash, &e.key) {
 				m.hold(e.hash, &e.key, l)
@@ -129,14 +136,6 @@ func (m *merged) change(l *link, before, after *ruleSet) {
 			m.release(e.hash, &e.key, l)
 		}
 	}
-}
-
-func (r *ruleSet) has(hash uint64, key *atom) bool {
-	if r == nil {
-		return false
-	}
-	_, ok := r.atoms.get(hash, key)
-	return ok
 }
 
 func (m *merged) setWhole(l *link, wanted bool) {
@@ -157,7 +156,8 @@ func (m *merged) hold(hash uint64, key *atom, l *link) {
 	m.size++
 	h, ok := m.atoms.get(hash, key)
 	if !ok {
-		h = &holders{links: []*link{l}}
+		h = &holders{}
+		h.links = append(h.room[:0], l)
 		h.best.Store(l)
 		m.atoms.add(hash, *key, h)
 		return

@@ -33,6 +33,7 @@ func compile(h *hasher, source []rbacv1.PolicyRule) *ruleSet {
 			r.whole = append(r.whole, rule)
 			continue
 		}
+		r.atoms.reserve(r.atoms.n + countAtoms(rule))
 		r.addResources(h, rule)
 		r.addPaths(h, rule)
 	}
@@ -95,7 +96,7 @@ func (r *ruleSet) addAtom(h *hasher, a atom) {
 		r.uses.prefixes |= 1 << len(a.resource)
 	}
 	hash := h.atom(&a)
-	if _, ok := r.atoms.get(hash, &a); !ok {
+	if !r.has(hash, &a) {
 		r.atoms.add(hash, a, struct{}{})
 	}
 }
@@ -124,12 +125,22 @@ func formsOf(a *atom) uint32 {
 
 // allow reports whether one of the rules allows the request.
 func (r *ruleSet) allow(p *probe) bool {
-	for hash := range p.keys(r.uses) {
-		if _, ok := r.atoms.get(hash, &p.key); ok {
+	s := p.search(r.uses)
+	for hash, ok := p.next(&s); ok; hash, ok = p.next(&s) {
+		if r.has(hash, &p.key) {
 			return true
 		}
 	}
 	return r.allowWhole(p.attributes)
+}
+
+// has reports whether r has an atom; it has none if r is nil.
+func (r *ruleSet) has(hash uint64, key *atom) bool {
+	if r == nil {
+		return false
+	}
+	_, ok := r.atoms.get(hash, key)
+	return ok
 }
 
 func (r *ruleSet) allowWhole(a *authz.Attributes) bool {

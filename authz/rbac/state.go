@@ -24,8 +24,8 @@ type state struct {
 	// The rest is for writers only.
 	roles    map[roleKey]*role
 	bindings map[bindingKey]*binding
-	// merged is the number of atoms in all merged sets.
-	merged int
+	// merged is the number of atoms in all merged sets, at most limit.
+	merged, limit int
 }
 
 type roleKey struct{ kind, namespace, name string }
@@ -39,6 +39,7 @@ func newState(h *hasher) *state {
 		cluster:  &scope{},
 		roles:    map[roleKey]*role{},
 		bindings: map[bindingKey]*binding{},
+		limit:    maxMerged,
 	}
 }
 
@@ -227,11 +228,12 @@ func (s *state) link(st *set, g *grant) {
 func (s *state) arrange(st *set) {
 	v := st.view.Load()
 	switch {
-	case v.merged == nil && len(v.links) > walkLimit && s.merged+countAll(v.links) <= maxMerged:
-		m := merge(v.links)
-		s.merged += m.size
-		st.view.Store(&view{v.links, m})
-	case v.merged != nil && (len(v.links) <= walkLimit/2 || s.merged > maxMerged):
+	case v.merged == nil && len(v.links) > walkLimit:
+		if n := countAll(v.links); s.merged+n <= s.limit {
+			s.merged += n
+			st.view.Store(&view{v.links, merge(v.links, n)})
+		}
+	case v.merged != nil && (len(v.links) <= walkLimit/2 || s.merged > s.limit):
 		s.merged -= v.merged.size
 		st.view.Store(&view{v.links, nil})
 	}

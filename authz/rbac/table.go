@@ -2,6 +2,7 @@ package rbac
 
 import (
 	"iter"
+	"math/bits"
 	"sync/atomic"
 )
 
@@ -39,25 +40,25 @@ func (t *table[K, V]) get(hash uint64, key *K) (value V, ok bool) {
 
 // add adds a key that is not in the table.
 func (t *table[K, V]) add(hash uint64, key K, value V) {
-	buckets := t.buckets.Load()
-	if buckets == nil || t.n >= len(*buckets) {
-		buckets = t.grow()
-	}
-	b := &(*buckets)[hash&uint64(len(*buckets)-1)]
+	t.reserve(t.n + 1)
+	buckets := *t.buckets.Load()
+	b := &buckets[hash&uint64(len(buckets)-1)]
 	b.Store(&entry[K, V]{value: value, next: b.Load(), hash: hash, key: key})
 	t.n++
 }
 
-// grow doubles the buckets. The entries are copied, because readers may still
-// be following the old chains.
-func (t *table[K, V]) grow() *[]atomic.Pointer[entry[K, V]] {
-	buckets := make([]atomic.Pointer[entry[K, V]], max(2, 2*t.n))
+// reserve makes room for n entries, rounded up to a power of two. The entries
+// are copied, because readers may still be following the old chains.
+func (t *table[K, V]) reserve(n int) {
+	if old := t.buckets.Load(); n == 0 || old != nil && n <= len(*old) {
+		return
+	}
+	buckets := make([]atomic.Pointer[entry[K, V]], 1<<bits.Len(uint(n-1)))
 	for e := range t.all() {
 		b := &buckets[e.hash&uint64(len(buckets)-1)]
 		b.Store(&entry[K, V]{value: e.value, next: b.Load(), hash: e.hash, key: e.key})
 	}
 	t.buckets.Store(&buckets)
-	return &buckets
 }
 
 // remove removes a key that is in the table.
