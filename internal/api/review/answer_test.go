@@ -53,7 +53,7 @@ func TestTokenReview(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			// The status sent along must not come back.
 			body := `{"spec":{` + tt.spec + `},"status":{"authenticated":true,"error":"sent","user":{"username":"mallory"}}}`
-			s := answerOf[authenticationv1.TokenReview](t, &world{}, tokenPath, body).Status
+			s := answerOf[authenticationv1.TokenReview](t, newWorld(), tokenPath, body).Status
 			if s.Authenticated != tt.authenticated || s.Error != tt.err || strings.Join(s.Audiences, " ") != tt.audiences {
 				t.Errorf("status %+v", s)
 			}
@@ -66,7 +66,7 @@ func TestTokenReview(t *testing.T) {
 
 func TestTokenReviewForOtherAudience(t *testing.T) {
 	// The verifier of the test accepts where it should not.
-	w, _ := postJSON(newHandler(t, &world{}), tokenPath, `{"spec":{"token":"tok-good","audiences":["elsewhere"]}}`)
+	w, _ := postJSON(newHandler(t, newWorld()), tokenPath, `{"spec":{"token":"tok-good","audiences":["elsewhere"]}}`)
 	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "alice") {
 		t.Errorf("code %d: %s", w.Code, w.Body)
 	}
@@ -98,7 +98,7 @@ func TestAccessReview(t *testing.T) {
 				"spec.resourceAttributes.labelSelector partially ignored due to parse error", "a=b", "k"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			wd := &world{}
+			wd := newWorld()
 			s := answerOf[authorizationv1.SelfSubjectAccessReview](t, wd, canIPath,
 				`{"spec":{`+tt.spec+`},"status":{"allowed":true}}`).Status
 			if s.Allowed != tt.allowed || s.Denied != tt.denied || s.EvaluationError != tt.flaw {
@@ -112,7 +112,7 @@ func TestAccessReview(t *testing.T) {
 }
 
 func TestSubjectAccessReviewFacts(t *testing.T) {
-	wd := &world{}
+	wd := newWorld()
 	answerOf[authorizationv1.SubjectAccessReview](t, wd, accessPath, `{"spec":{
 		"user":"bob","uid":"7","groups":["g"],"extra":{"Scope":["s"]},
 		"resourceAttributes":{"namespace":"n","verb":"get","group":"apps","resource":"r","subresource":"s","name":"x"}}}`)
@@ -131,14 +131,14 @@ func TestSubjectAccessReviewFacts(t *testing.T) {
 }
 
 func TestRulesReviewWithoutRules(t *testing.T) {
-	w, _ := postJSON(newHandler(t, &world{}), rulesPath, `{"spec":{"namespace":"empty"}}`)
+	w, _ := postJSON(newHandler(t, newWorld()), rulesPath, `{"spec":{"namespace":"empty"}}`)
 	if !strings.Contains(w.Body.String(), `"status":{"resourceRules":[],"nonResourceRules":[],"incomplete":false}`) {
 		t.Errorf("body %s", w.Body)
 	}
 }
 
 func TestCallerMustBeKnown(t *testing.T) {
-	h := newHandler(t, &world{})
+	h := newHandler(t, newWorld())
 	for path, body := range map[string]string{
 		whoamiPath: `{}`, rulesPath: `{"spec":{"namespace":"ns"}}`, canIPath: `{"spec":{"resourceAttributes":{"verb":"get"}}}`,
 	} {
@@ -186,7 +186,7 @@ func recorded(t *testing.T, level, path, body string) (int, auditv1.Event, strin
 	}
 	ctx := request.WithUser(request.WithRequestInfo(r.Context(), info), alice())
 	w := httptest.NewRecorder()
-	rec.Record(newHandler(t, &world{})).ServeHTTP(w, r.WithContext(ctx))
+	rec.Record(newHandler(t, newWorld())).ServeHTTP(w, r.WithContext(ctx))
 	if err := trail.Shutdown(); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,7 +24,7 @@ func (h *Handler) tokenReview(ctx context.Context, review *authenticationv1.Toke
 		return apierrors.NewBadRequest("token is required for TokenReview in authentication")
 	}
 	review.Status = authenticationv1.TokenReviewStatus{}
-	if strings.ContainsFunc(review.Spec.Token, unicode.IsSpace) {
+	if hasSpace(review.Spec.Token) {
 		review.Status.Error = "invalid bearer token: white space in token"
 		return nil
 	}
@@ -46,6 +47,21 @@ func (h *Handler) tokenReview(ctx context.Context, review *authenticationv1.Toke
 	review.Status.User = userInfo(result.Identity)
 	review.Status.Audiences = audiences
 	return nil
+}
+
+// hasSpace reports whether token has white space of any script. Nearly all
+// tokens are ASCII and long: they are looked at byte by byte, which takes a
+// fifth of the time.
+func hasSpace(token string) bool {
+	for i := range len(token) {
+		switch c := token[i]; {
+		case c >= utf8.RuneSelf:
+			return strings.ContainsFunc(token, unicode.IsSpace)
+		case c == ' ', '\t' <= c && c <= '\r':
+			return true
+		}
+	}
+	return false
 }
 
 // common returns those of the audiences of a token that were asked for, or all

@@ -52,7 +52,7 @@ func BenchmarkReview(b *testing.B) {
 }
 
 func benchmark(b *testing.B, path, mediaType string, body []byte) {
-	h := newHandler(b, &world{})
+	h := newHandler(b, newWorld())
 	reader := bytes.NewReader(body)
 	r := httptest.NewRequest(http.MethodPost, path, io.NopCloser(reader))
 	r.ContentLength = int64(len(body))

@@ -37,7 +37,7 @@ func FuzzBody(f *testing.F) {
 		}
 	}
 	f.Add(uint8(0), uint8(0), []byte(`{"kind":"TokenReview","Kind":"Foo","spec":null}`))
-	h := newHandler(f, &world{})
+	h := newHandler(f, newWorld())
 	f.Fuzz(func(t *testing.T, path, mediaType uint8, body []byte) {
 		info := types[int(mediaType)%len(types)]
 		w, _ := post(h, paths[int(path)%len(paths)], info.MediaType, info.MediaType, body)

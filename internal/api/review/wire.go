@@ -101,20 +101,23 @@ func browses(userAgent string) bool {
 
 // readBody returns the body of r, or a 413.
 func readBody(r *http.Request) ([]byte, error) {
-	tooLarge := apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", maxBody))
 	if r.ContentLength > maxBody {
-		return nil, tooLarge
+		return nil, tooLarge()
 	}
 	var b bytes.Buffer
 	b.Grow(int(min(max(r.ContentLength, 0), firstRead)) + bytes.MinRead)
 	_, err := b.ReadFrom(io.LimitReader(r.Body, maxBody+1))
 	if limit := (*http.MaxBytesError)(nil); b.Len() > maxBody || errors.As(err, &limit) {
-		return nil, tooLarge
+		return nil, tooLarge()
 	}
 	if err != nil {
 		return nil, apierrors.NewBadRequest("reading body: " + err.Error())
 	}
 	return b.Bytes(), nil
+}
+
+func tooLarge() error {
+	return apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", maxBody))
 }
 
 // options returns the directive of ?fieldValidation, and a 400 or 422 for wrong
