@@ -75,9 +75,12 @@ func (p *pass) Unwrap() error { return ErrNoCredential }
 // it, so that nothing that it was joined with or caused by can make it look
 // like the absence of a credential.
 func refused(err error) bool {
+	if err == ErrNoCredential { // by far the most frequent
+		return false
+	}
 	if !errors.Is(err, ErrNoCredential) {
 		return true
 	}
-	var r *Refusal
-	return errors.As(err, &r)
+	_, ok := errors.AsType[*Refusal](err)
+	return ok
 }

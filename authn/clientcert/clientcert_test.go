@@ -193,6 +193,9 @@ func TestMemo(t *testing.T) {
 			t.Errorf("other certificate: %v, %v", res, err)
 		}
 		// The chain ends with its CA, before the leaf does.
+		if res, err := a.Authenticate(r); err != nil || res.Identity.Name != "jane" {
+			t.Errorf("first certificate again: %v, %v", res, err)
+		}
 		time.Sleep(31 * time.Minute)
 		_, err = a.Authenticate(r)
 		checkError(t, err, "expired")

@@ -217,6 +217,18 @@ func TestResultEnds(t *testing.T) {
 	}
 }
 
+func TestResultEndsWithTheToken(t *testing.T) {
+	f := newFixture(t)
+	exp := time.Now().Add(-55 * time.Second).Unix() // within the leeway
+	res, err := f.VerifyToken(t.Context(), f.sign(t, claims(object{"exp": exp})), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := time.Unix(exp+60, 0); !res.Until.Equal(want) {
+		t.Errorf("Until = %v, want %v", res.Until, want)
+	}
+}
+
 // A deletion between the read of an object and the end of the verification must
 // not be lost.
 func TestStampIsTakenBeforeTheRead(t *testing.T) {

@@ -134,7 +134,7 @@ func (l *look) legacy(c *claims, token string) error {
 	if !secret.Deleted.IsZero() {
 		return errors.New("Token has been invalidated")
 	}
-	if len(secret.Token) == 0 || subtle.ConstantTimeCompare(secret.Token, []byte(token)) == 0 {
+	if subtle.ConstantTimeCompare(secret.Token, []byte(token)) == 0 {
 		return errors.New("Token does not match server's copy")
 	}
 	account, err := l.find(ServiceAccounts, c.namespace, c.account.name)

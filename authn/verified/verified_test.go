@@ -98,9 +98,28 @@ func TestLookup(t *testing.T) {
 	if got := tab.Lookup(k, now); got != next || tab.Len() != 1 {
 		t.Errorf("Lookup = %v of %d entries, want the new one alone", got, tab.Len())
 	}
+	if tab.Store(k, next, now); tab.Len() != 1 {
+		t.Errorf("storing one key twice gives %d entries", tab.Len())
+	}
 	next.Until = now.Add(time.Minute)
 	if tab.Lookup(k, now.Add(time.Minute)) != nil {
 		t.Error("an entry is used at the moment it ends")
+	}
+}
+
+// Two keys in one bucket with one tag are told apart by the rest.
+func TestWholeKeyCounts(t *testing.T) {
+	var gen authn.Generation
+	tab, now := table(t, 8), time.Now()
+	a := verified.Key{7: 1, 15: 9}
+	b := verified.Key{7: 2, 15: 9}
+	tab.Store(a, result("a", gen.Stamp()), now)
+	if got := tab.Lookup(b, now); got != nil {
+		t.Errorf("another key got the identity of %q", got.Identity.Name)
+	}
+	tab.Store(b, result("b", gen.Stamp()), now)
+	if got := tab.Lookup(a, now); got == nil || got.Identity.Name != "a" {
+		t.Errorf("Lookup = %v, want a", got)
 	}
 }
 
