@@ -121,6 +121,26 @@ func TestAuthorize(t *testing.T) {
 	}
 }
 
+// TestPrefixesOfAnyLength crosses the length up to which they are looked up.
+func TestPrefixesOfAnyLength(t *testing.T) {
+	long := "/" + strings.Repeat("x", 99)
+	for n := range 100 {
+		x := rbac.New()
+		x.SetClusterRole(&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "r"}, Rules: []rbacv1.PolicyRule{
+			{Verbs: []string{"get"}, NonResourceURLs: []string{long[:n] + "*"}},
+		}})
+		x.SetClusterRoleBinding(clusterWide("b", "r", user("ann")))
+		for _, asked := range []int{0, n - 1, n, n + 1, 100} {
+			asked = max(asked, 0)
+			a := &authz.Attributes{User: &identity.Identity{Name: "ann"}, Verb: "get", Path: long[:asked]}
+			answer, _ := x.Authorize(t.Context(), a)
+			if want := asked >= n; (answer.Verdict == authz.Allow) != want {
+				t.Errorf("a prefix of %d bytes allows a path of %d: %v; want %v", n, asked, answer.Verdict, want)
+			}
+		}
+	}
+}
+
 // parse reads "verb group/resource[/subresource] [namespace|- [name]]", or
 // "verb !path".
 func parse(s string) *authz.Attributes {

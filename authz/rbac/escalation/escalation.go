@@ -244,8 +244,8 @@ type object interface {
 }
 
 // onlyCollected reports whether an update changes nothing but what the garbage
-// collector changes to get rid of an object. It has to be able to, and
-// has no permissions to cover.
+// collector changes to get rid of an object. It does not hold what the roles
+// that it has to do with allow.
 func onlyCollected(old, updated object) bool {
 	like := updated.DeepCopyObject().(object)
 	like.SetOwnerReferences(old.GetOwnerReferences())
