@@ -177,8 +177,8 @@ func (a *API) Codecs() serializer.CodecFactory { return a.codecs }
 func (a *API) Ready() error {
 	var errs []error
 	for gr, store := range a.stores {
-		if store.ReadinessCheckFunc == nil {
-			continue
+		if store.CreateStrategy == nil || store.ReadinessCheckFunc == nil {
+			continue // a part of another one
 		}
 		if err := store.ReadinessCheckFunc(); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", gr, err))

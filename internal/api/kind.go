@@ -20,15 +20,15 @@ import (
 	"gatehouse.dev/gatehouse/internal/api/columns"
 )
 
-// object is an API object of a stored kind.
-type object interface {
+// An Object is an API object of a stored kind.
+type Object interface {
 	runtime.Object
 	metav1.Object
 }
 
 // A kind is one entry of the table of resources: what the library cannot know
 // about it. [kind.install] makes the rest of it.
-type kind[T object] struct {
+type kind[T Object] struct {
 	gv         schema.GroupVersion
 	name       string // as in the kind of an object
 	resource   string // as in a URL
@@ -61,7 +61,7 @@ type kind[T object] struct {
 
 // rules are what upstream calls a strategy: what becomes of an object before
 // it is written, and what is wrong with it.
-type rules[T object] struct {
+type rules[T Object] struct {
 	prepareCreate  func(context.Context, T)
 	prepareUpdate  func(ctx context.Context, obj, old T)
 	validate       func(T) field.ErrorList
@@ -115,7 +115,7 @@ func (k *kind[T]) install(in *installer) error {
 	group := in.group(k.gv)
 	group[k.resource] = served{store, k.short, k.categories}
 	if k.status != nil {
-		group[k.resource+"/status"] = k.subresource(in, store, *k.status, "metadata", "spec")
+		k.subresource(in, store, "status", *k.status, "metadata", "spec")
 	}
 	if k.extend != nil {
 		k.extend(in, store, group)
@@ -139,14 +139,16 @@ func paths(names ...string) *fieldpath.Set {
 	return set
 }
 
-// subresource returns a view of the store that reads as the store does and
-// writes by rules of its own, leaving the fields named by reset alone.
-func (k *kind[T]) subresource(in *installer, main *registry.Store, r rules[T], reset ...string) *part {
+// subresource adds a part of the objects: a view of their store that reads as
+// the store does and writes by rules of its own, leaving the fields named by
+// reset alone.
+func (k *kind[T]) subresource(in *installer, main *registry.Store, name string, r rules[T], reset ...string) {
 	s := strategy[T]{ObjectTyper: in.scheme, NameGenerator: names.SimpleNameGenerator, kind: k, rules: r, reset: paths(reset...)}
 	store := *main
 	store.CreateStrategy, store.DeleteStrategy = nil, nil
 	store.UpdateStrategy, store.ResetFieldsStrategy = s, s
-	return &part{&store}
+	in.stores[schema.GroupResource{Group: k.gv.Group, Resource: k.resource + "/" + name}] = &store
+	in.group(k.gv)[k.resource+"/"+name] = &part{&store}
 }
 
 // selectableNames are the fields that an object of the kind can be selected by.

@@ -44,7 +44,7 @@ func namespaces() entry {
 	k.extend = func(in *installer, store *registry.Store, group map[string]rest.Storage) {
 		store.ShouldDeleteDuringUpdate = finalized
 		group["namespaces"] = &namespaceStorage{namespaceParts: served{store, k.short, nil}, store: store}
-		group["namespaces/finalize"] = k.subresource(in, store, rules[*corev1.Namespace]{
+		k.subresource(in, store, "finalize", rules[*corev1.Namespace]{
 			prepareUpdate:  func(_ context.Context, ns, old *corev1.Namespace) { ns.Status = old.Status },
 			validateUpdate: core.ValidateNamespaceFinalizeUpdate,
 		}, "status")

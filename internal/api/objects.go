@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
@@ -20,12 +22,13 @@ import (
 // goes to the store and not through HTTP, so nobody has to be authenticated
 // and there is no credential that could do everything. Validation applies;
 // admission and authorization do not. Errors are API errors.
-type Objects[T object] struct {
+type Objects[T Object] struct {
 	store *registry.Store
 }
 
-// ObjectsOf returns the objects of a stored resource.
-func ObjectsOf[T object](a *API, group, resource string) (Objects[T], error) {
+// ObjectsOf returns the objects of a stored resource, or of a subresource such
+// as "namespaces/status", which reads whole objects and writes its part.
+func ObjectsOf[T Object](a *API, group, resource string) (Objects[T], error) {
 	store, ok := a.stores[schema.GroupResource{Group: group, Resource: resource}]
 	if !ok {
 		return Objects[T]{}, fmt.Errorf("no resource %s in API group %q", resource, group)
@@ -34,6 +37,18 @@ func ObjectsOf[T object](a *API, group, resource string) (Objects[T], error) {
 		return Objects[T]{}, fmt.Errorf("%s are %T", resource, store.NewFunc())
 	}
 	return Objects[T]{store}, nil
+}
+
+// Namespaced returns the resources that live in namespaces, by group and name.
+func (a *API) Namespaced() []schema.GroupVersionResource {
+	var out []schema.GroupVersionResource
+	for gr, store := range a.stores {
+		if store.CreateStrategy != nil && store.NamespaceScoped() {
+			out = append(out, gr.WithVersion("v1"))
+		}
+	}
+	slices.SortFunc(out, func(a, b schema.GroupVersionResource) int { return strings.Compare(a.String(), b.String()) })
+	return out
 }
 
 // Get returns the object as it is in the store now, not in a cache.
@@ -121,7 +136,7 @@ func inside(ctx context.Context, namespace string) context.Context {
 	return genericapirequest.WithNamespace(ctx, namespace)
 }
 
-func typed[T object](obj runtime.Object, err error) (T, error) {
+func typed[T Object](obj runtime.Object, err error) (T, error) {
 	var none T
 	if err != nil {
 		return none, err

@@ -40,8 +40,8 @@ func signingRequests() entry {
 			validateUpdate: certificates.ValidateCertificateSigningRequestStatusUpdate,
 		},
 	}
-	k.extend = func(in *installer, store *registry.Store, group map[string]rest.Storage) {
-		group["certificatesigningrequests/approval"] = k.subresource(in, store, rules[*signingRequest]{
+	k.extend = func(in *installer, store *registry.Store, _ map[string]rest.Storage) {
+		k.subresource(in, store, "approval", rules[*signingRequest]{
 			prepareUpdate:  prepareApproved,
 			validateUpdate: certificates.ValidateCertificateSigningRequestApprovalUpdate,
 		}, "metadata", "spec", "status.certificate")

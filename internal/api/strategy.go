@@ -16,7 +16,7 @@ import (
 
 // strategy drives the library's generic store for one kind, or for one
 // subresource of it.
-type strategy[T object] struct {
+type strategy[T Object] struct {
 	runtime.ObjectTyper
 	names.NameGenerator
 	kind *kind[T]
@@ -27,10 +27,10 @@ type strategy[T object] struct {
 }
 
 var (
-	_ rest.RESTCreateStrategy  = strategy[object]{}
-	_ rest.RESTUpdateStrategy  = strategy[object]{}
-	_ rest.RESTDeleteStrategy  = strategy[object]{}
-	_ rest.ResetFieldsStrategy = strategy[object]{}
+	_ rest.RESTCreateStrategy  = strategy[Object]{}
+	_ rest.RESTUpdateStrategy  = strategy[Object]{}
+	_ rest.RESTDeleteStrategy  = strategy[Object]{}
+	_ rest.ResetFieldsStrategy = strategy[Object]{}
 )
 
 func (s strategy[T]) NamespaceScoped() bool                         { return s.kind.namespaced }
