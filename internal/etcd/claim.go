@@ -17,12 +17,13 @@ const claimKey = "/gatehouse/claim"
 // A Claim names the keys that a store was written with. It holds nothing that a
 // key could be computed from.
 type Claim struct {
-	// Authority is the fingerprint of the certificate authority of clients.
-	Authority string `json:"authority"`
-	// Signing are the IDs of the keys of service account tokens, and Encryption
-	// those of the keys that encrypt at rest. The first of each writes.
-	Signing    []string `json:"signing"`
-	Encryption []string `json:"encryption"`
+	// Authorities are the fingerprints of the certificate authorities of
+	// clients, Signing the IDs of the keys of service account tokens, and
+	// Encryption those of the keys that encrypt at rest. The first of each is
+	// the one that is used for what is new.
+	Authorities []string `json:"authorities"`
+	Signing     []string `json:"signing"`
+	Encryption  []string `json:"encryption"`
 }
 
 // ErrForeign is returned, wrapped, by [Claim.Hold] when the process has other
@@ -30,9 +31,10 @@ type Claim struct {
 var ErrForeign = errors.New("this process has other keys than the processes that wrote the store")
 
 // Hold compares the keys of this process with those that the store was written
-// with, and writes them there if it is new or if the process has more. A
-// process that lacks one of the store's keys would refuse credentials that the
-// others accept, or write what they cannot read: that is ErrForeign.
+// with last, and leaves its own there. A process that lacks a key that another
+// one uses for what is new would refuse credentials that the others accept, or
+// could not read what they write: that is ErrForeign. Keys that are no longer
+// the first anywhere can be left out, so that they can be rotated.
 func (c Claim) Hold(ctx context.Context, client *clientv3.Client) error {
 	text, err := json.Marshal(c)
 	if err != nil {
@@ -71,26 +73,19 @@ func (c Claim) covers(stored []byte) error {
 	if err := json.Unmarshal(stored, &old); err != nil {
 		return fmt.Errorf("the store's claim at %s cannot be read", claimKey)
 	}
-	if c.Authority != old.Authority {
-		return fmt.Errorf("%w: its client CA is %s, ours is %s: give every process the same --client-ca-file", ErrForeign, old.Authority, c.Authority)
-	}
-	if id := missing(old.Signing, c.Signing); id != "" {
-		return fmt.Errorf("%w: service account key %s is not among ours: add it with --service-account-key-file", ErrForeign, id)
-	}
-	if id := missing(old.Encryption, c.Encryption); id != "" {
-		return fmt.Errorf("%w: encryption key %s is not among ours: add it to the file of --encryption-provider-config", ErrForeign, id)
-	}
-	return nil
-}
-
-// missing returns the first of want that have lacks, or "".
-func missing(want, have []string) string {
-	for _, w := range want {
-		if !slices.Contains(have, w) {
-			return w
+	for _, keys := range []struct {
+		stored, ours []string
+		what, mend   string
+	}{
+		{old.Authorities, c.Authorities, "client CA", "add it to the file of --client-ca-file"},
+		{old.Signing, c.Signing, "service account key", "add it with --service-account-key-file"},
+		{old.Encryption, c.Encryption, "encryption key", "add it to the file of --encryption-provider-config"},
+	} {
+		if len(keys.stored) > 0 && !slices.Contains(keys.ours, keys.stored[0]) {
+			return fmt.Errorf("%w: %s %s is not among ours: %s", ErrForeign, keys.what, keys.stored[0], keys.mend)
 		}
 	}
-	return ""
+	return nil
 }
 
 // Claimed returns the claim of a store, or an empty one if it has none.

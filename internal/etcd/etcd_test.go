@@ -95,7 +95,7 @@ func TestClaim(t *testing.T) {
 	}
 	defer e.Close()
 	claim := func(ca string, signing, encryption string) etcd.Claim {
-		return etcd.Claim{Authority: ca, Signing: strings.Fields(signing), Encryption: strings.Fields(encryption)}
+		return etcd.Claim{Authorities: strings.Fields(ca), Signing: strings.Fields(signing), Encryption: strings.Fields(encryption)}
 	}
 	for _, tt := range []struct {
 		name  string
@@ -104,12 +104,16 @@ func TestClaim(t *testing.T) {
 	}{
 		{"the first one takes the store", claim("ca", "s1", "e1"), ""},
 		{"the same again", claim("ca", "s1", "e1"), ""},
-		{"another authority", claim("other", "s1", "e1"), "--client-ca-file"},
+		{"another authority", claim("other", "s1", "e1"), "client CA ca"},
 		{"another signing key", claim("ca", "s2", "e1"), "service account key s1"},
 		{"another encryption key", claim("ca", "s1", "e2"), "encryption key e1"},
 		{"no encryption", claim("ca", "s1", ""), "encryption key e1"},
 		{"a rotated key", claim("ca", "s2 s1", "e1"), ""},
 		{"the old keys alone", claim("ca", "s1", "e1"), "service account key s2"},
+		{"without the old key", claim("ca", "s2", "e1"), ""},
+		{"a second authority", claim("ca ca2", "s2", "e1"), ""},
+		{"the second authority first", claim("ca2 ca", "s2", "e1"), ""},
+		{"the first authority alone", claim("ca", "s2", "e1"), "client CA ca2"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := tt.claim.Hold(t.Context(), e.Client())

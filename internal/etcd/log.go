@@ -33,8 +33,20 @@ func (c core) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedE
 }
 
 func (c core) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	if slices.Contains(irrelevant(), e.Message) {
+		return nil
+	}
 	c.log.Log(context.Background(), level(e.Level), e.Message, attrs(fields)...)
 	return nil
+}
+
+// irrelevant are warnings about listeners and users that the embedded etcd does
+// not have.
+func irrelevant() []string {
+	return []string{
+		"Running http and grpc server on single port. This is not recommended for production.",
+		"simple token is not cryptographically signed",
+	}
 }
 
 func (c core) Sync() error { return nil }

@@ -150,6 +150,23 @@ func Fingerprint(cert *x509.Certificate) string {
 	return strings.ReplaceAll(fmt.Sprintf("% X", sum), " ", ":")
 }
 
+// Fingerprints returns the [Fingerprint] of each certificate in a PEM file.
+func Fingerprints(file string) ([]string, error) {
+	text, err := wholefile.Read(file)
+	if err != nil {
+		return nil, err
+	}
+	certs, err := parseCertificates(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	out := make([]string, len(certs))
+	for i, c := range certs {
+		out[i] = Fingerprint(c)
+	}
+	return out, nil
+}
+
 // Issue signs template for the holder of the key that public belongs to, and
 // returns the certificate. The serial number is random; the end is no later
 // than that of the authority. The template must be of a leaf.

@@ -72,6 +72,9 @@ func (p *Pair) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return p.current.Load(), nil
 }
 
+// Names returns the DNS names of the certificate.
+func (p *Pair) Names() []string { return p.current.Load().Leaf.DNSNames }
+
 // Run reloads the pair whenever its files change, until ctx is done. It hands
 // errors to report, and tries again ten seconds later.
 func (p *Pair) Run(ctx context.Context, report func(error)) {

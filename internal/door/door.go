@@ -1,0 +1,101 @@
+// Package door is the front door: the way of one request from the wire to
+// whoever answers it, and the only place that authenticates, authorizes, strips
+// headers and has requests recorded.
+//
+// [New] is the whole way as one list, from the inside out. A request that
+// cannot be understood, identified or decided about goes no further: the door
+// fails closed, and tells its caller no more than Kubernetes does. What it
+// knows of the reason goes to the log and the audit event.
+package door
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/sets"
+	genericapifilters "k8s.io/apiserver/pkg/endpoints/filters"
+	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/authz"
+	"gatehouse.dev/gatehouse/internal/audit"
+)
+
+// Config is what the door is made of. All fields must be set.
+type Config struct {
+	Authenticator authn.Authenticator
+	Authorizer    authz.Authorizer
+	Audit         *audit.Trail
+	// Handler answers the requests that were let in.
+	Handler http.Handler
+	// Codecs encode the door's own answers.
+	Codecs runtime.NegotiatedSerializer
+	// MaxReading and MaxMutating bound the requests in flight that read and
+	// that write, as --max-requests-inflight and
+	// --max-mutating-requests-inflight do; 0 is no bound.
+	MaxReading, MaxMutating int
+	// RequestTimeout ends requests that are not streams.
+	RequestTimeout time.Duration
+	// Draining is done when the server stops; streams end then.
+	Draining context.Context
+	Metrics  Metrics
+	Log      *slog.Logger
+}
+
+// Metrics count what the door decides. The methods are called on every request
+// and must be cheap.
+type Metrics interface {
+	// Authenticated is called with the outcome of authentication, "success",
+	// "failure" or "error", and how long it took.
+	Authenticated(outcome string, took time.Duration)
+	// Authorized is called with "allowed", "denied", "no-opinion" or "error".
+	Authorized(outcome string, took time.Duration)
+	// Shed is called for each request refused for overload.
+	Shed(mutating bool)
+}
+
+// A Door lets requests in, or not.
+type door struct {
+	Config
+	recorder *audit.Recorder
+	reading  limit
+	mutating limit
+}
+
+// New returns the handler that every request of the server enters by.
+func New(cfg Config) http.Handler {
+	d := &door{Config: cfg, reading: newLimit(cfg.MaxReading), mutating: newLimit(cfg.MaxMutating)}
+	d.recorder = &audit.Recorder{Trail: cfg.Audit, LongRunning: longRunning, Annotations: annotations, Log: cfg.Log}
+
+	// From the inside out: a request passes the last of these first.
+	h := cfg.Handler
+	h = d.authorize(h)
+	h = d.refuseImpersonation(h)
+	h = d.limitInFlight(h)
+	h = d.recorder.Record(h)
+	h = d.authenticate(h)
+	h = d.limitTime(h)
+	h = genericapifilters.WithWarningRecorder(h)
+	h = genericapifilters.WithRequestInfo(h, resolver())
+	h = genericapifilters.WithRequestReceivedTimestamp(h)
+	h = d.recoverPanic(h)
+	h = audit.WithID(h)
+	return h
+}
+
+// resolver reads from a URL what it asks for. It is the library's: own parsers
+// of these paths are a classic way around authorization.
+func resolver() genericapirequest.RequestInfoResolver {
+	return &genericapirequest.RequestInfoFactory{
+		APIPrefixes:          sets.NewString("api", "apis"),
+		GrouplessAPIPrefixes: sets.NewString("api"),
+	}
+}
+
+// longRunning tells the requests whose answer is a stream.
+func longRunning(_ *http.Request, info *genericapirequest.RequestInfo) bool {
+	return info.IsResourceRequest && info.Verb == "watch"
+}

@@ -1,0 +1,129 @@
+package door
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/warning"
+
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/identity"
+)
+
+type resultKey struct{}
+
+// annotations are those of the credential that a request was let in with.
+func annotations(ctx context.Context) []authn.Annotation {
+	if res, ok := ctx.Value(resultKey{}).(*authn.Result); ok {
+		return res.Annotations
+	}
+	return nil
+}
+
+// callerOf returns who sent the request, or nil before that is known.
+func callerOf(ctx context.Context) *identity.Identity {
+	info, _ := genericapirequest.UserFrom(ctx)
+	caller, _ := info.(*identity.Identity)
+	return caller
+}
+
+// authenticate finds out who sent the request, or answers 401. Behind it the
+// request carries no credential any more, and no header that claims to say who
+// somebody is, by whatever method the caller was identified.
+func (d *door) authenticate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		res, err := d.Authenticator.Authenticate(r)
+		if err != nil {
+			d.Metrics.Authenticated("failure", time.Since(start))
+			d.refuse(w, r, err)
+			return
+		}
+		d.Metrics.Authenticated("success", time.Since(start))
+		ctx := r.Context()
+		for _, text := range res.Warnings {
+			warning.AddWarning(ctx, "", text)
+		}
+		stripIdentity(r.Header)
+		if r.ProtoMajor == 2 && isAnonymous(res.Identity) {
+			// A stranger gets one connection per request, so that resetting
+			// streams costs him as much as us (CVE-2023-44487).
+			w.Header().Set("Connection", "close")
+		}
+		ctx = genericapirequest.WithUser(ctx, res.Identity)
+		if len(res.Annotations) > 0 {
+			ctx = context.WithValue(ctx, resultKey{}, res)
+		}
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// refuse answers 401, in Kubernetes' words and no more. What was wrong goes to
+// the log and the audit event, which share the ID that the answer has.
+func (d *door) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	d.Log.InfoContext(r.Context(), "authentication failed", "err", err,
+		"method", r.Method, "path", r.URL.Path, "peer", r.RemoteAddr, "auditID", w.Header().Get("Audit-Id"))
+	d.recorder.Refuse(w, r, err, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "close")
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		d.fail(w, r, apierrors.NewUnauthorized("Unauthorized"))
+	}))
+}
+
+func isAnonymous(who *identity.Identity) bool {
+	return who.Name == identity.Anonymous || who.InGroup(identity.GroupUnauthenticated)
+}
+
+// stripIdentity removes the credential, and the headers of an authenticating
+// proxy in every spelling that some server behind us might take for them.
+func stripIdentity(h http.Header) {
+	delete(h, "Authorization")
+	for name := range h {
+		if namesIdentity(name) {
+			delete(h, name)
+		}
+	}
+}
+
+// namesIdentity tells header names that begin with X-Remote-, in any case and
+// with underscores for hyphens.
+func namesIdentity(name string) bool { return hasFoldedPrefix(name, "x-remote-") }
+
+// hasFoldedPrefix reports whether name begins with the lower-case prefix when
+// case and the difference of underscore and hyphen are ignored.
+func hasFoldedPrefix(name, prefix string) bool {
+	if len(name) < len(prefix) {
+		return false
+	}
+	for i := range len(prefix) {
+		c := name[i]
+		switch {
+		case c == '_':
+			c = '-'
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		}
+		if c != prefix[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// refuseImpersonation answers requests to act as somebody else. Letting them
+// through unheard would run them as the caller, who may do more.
+func (d *door) refuseImpersonation(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for name := range r.Header {
+			if hasFoldedPrefix(name, "impersonate-") {
+				d.fail(w, r, apierrors.NewBadRequest("this server does not offer impersonation: remove the header "+strings.ToValidUTF8(name, "")))
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,139 @@
+package door
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
+	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+
+	"gatehouse.dev/gatehouse/identity"
+)
+
+// A limit bounds how many requests are in flight at once.
+type limit struct {
+	max int64
+	now *atomic.Int64
+}
+
+func newLimit(max int) limit { return limit{int64(max), new(atomic.Int64)} }
+
+// enter reports whether there is a place; if so the caller must leave.
+func (l limit) enter() bool {
+	if l.max == 0 {
+		return true
+	}
+	if l.now.Add(1) > l.max {
+		l.now.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (l limit) leave() {
+	if l.max != 0 {
+		l.now.Add(-1)
+	}
+}
+
+// limitInFlight answers 429 when too many requests are being served. Streams do
+// not count, nor do health checks, whose failing would make an overload worse,
+// nor does the group that must be able to mend it (k8s.io/apiserver
+// pkg/server/filters/maxinflight.go).
+func (d *door) limitInFlight(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		info, _ := genericapirequest.RequestInfoFrom(r.Context())
+		caller := callerOf(r.Context())
+		if longRunning(r, info) || isHealth(info) || caller != nil && caller.InGroup(identity.GroupMasters) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		limit, mutating := d.mutating, true
+		switch info.Verb {
+		case "get", "list", "watch", "head", "options":
+			limit, mutating = d.reading, false
+		}
+		if !limit.enter() {
+			d.Metrics.Shed(mutating)
+			w.Header().Set("Retry-After", "1")
+			d.fail(w, r, apierrors.NewTooManyRequests("Too many requests, please try again later.", 1))
+			return
+		}
+		defer limit.leave()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// isHealth tells the paths that say whether the server lives.
+func isHealth(info *genericapirequest.RequestInfo) bool {
+	switch info.Path {
+	case "/livez", "/readyz", "/healthz":
+		return true
+	}
+	return false
+}
+
+// limitTime ends what takes too long: a request after the request timeout, with
+// its body read and its answer taken by then, and a stream when the server
+// drains.
+func (d *door) limitTime(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := r.Context()
+		info, ok := genericapirequest.RequestInfoFrom(ctx)
+		if !ok {
+			d.fail(w, r, apierrors.NewInternalError(fmt.Errorf("no request info")))
+			return
+		}
+		if longRunning(r, info) {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			defer context.AfterFunc(d.Draining, cancel)()
+			next.ServeHTTP(w, r.WithContext(ctx))
+			return
+		}
+		deadline := time.Now().Add(d.RequestTimeout)
+		ctx, cancel := context.WithDeadline(ctx, deadline)
+		defer cancel()
+		if r.ContentLength != 0 {
+			// A caller that sends its body a byte a minute is cut off. The
+			// error means that the connection cannot do it, as in tests.
+			_ = http.NewResponseController(w).SetReadDeadline(deadline)
+		}
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// recoverPanic answers 500 when a handler panics, and keeps the process.
+func (d *door) recoverPanic(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			switch p := recover(); p {
+			case nil:
+			case http.ErrAbortHandler:
+				// The way a handler says that an answer it has begun cannot be
+				// ended; the connection has to be cut.
+				panic(p)
+			default:
+				d.Log.ErrorContext(r.Context(), "request handler panicked",
+					"method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				http.Error(w, "This request caused apiserver to panic. Look in the logs for details.", http.StatusInternalServerError)
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// fail answers with the Status of err, in the encoding that the caller asked for.
+func (d *door) fail(w http.ResponseWriter, r *http.Request, err error) {
+	gv := schema.GroupVersion{Version: "v1"}
+	if info, ok := genericapirequest.RequestInfoFrom(r.Context()); ok && info.IsResourceRequest {
+		gv = schema.GroupVersion{Group: info.APIGroup, Version: info.APIVersion}
+	}
+	responsewriters.ErrorNegotiated(err, d.Codecs, gv, w, r)
+}

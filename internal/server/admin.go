@@ -1,0 +1,174 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"encoding/json"
+	"github.com/google/renameio/v2"
+	"github.com/google/uuid"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
+
+	"gatehouse.dev/gatehouse/internal/issuing"
+	"gatehouse.dev/gatehouse/internal/kubeconfig"
+	"gatehouse.dev/gatehouse/internal/pki"
+)
+
+const (
+	// AdminLifetime is how long the administrator's certificate of a running
+	// server lives; it is written anew at half of that.
+	AdminLifetime = 24 * time.Hour
+	// adminName is the user name in it.
+	adminName = "gatehouse-admin"
+	// endpointFile tells where the server of a data directory was reached last.
+	endpointFile = "endpoint"
+	// adminLog is where credentials that no server handed out are written down.
+	adminLog = "admin-audit.log"
+	// adminKubeconfig is the name of the file in the data directory.
+	adminKubeconfig = "admin.kubeconfig"
+)
+
+// AdminKubeconfig returns where the administrator's kubeconfig is, or "" if
+// the server has no authority of its own to make one.
+func (s *Server) AdminKubeconfig() string {
+	if s.material.authority == nil || s.directory == nil {
+		return ""
+	}
+	return s.directory.Join(adminKubeconfig)
+}
+
+// WriteAdminKubeconfig writes an administrator's kubeconfig with a new
+// certificate, and where the server is.
+func (s *Server) WriteAdminKubeconfig() error {
+	url := "https://" + reachable(s.Address())
+	if err := renameio.WriteFile(s.directory.Join(endpointFile), []byte(url+"\n"), 0o600); err != nil {
+		return fmt.Errorf("writing the server's address: %w", err)
+	}
+	return writeAdmin(s.material.authority, url, adminName, AdminLifetime, s.AdminKubeconfig())
+}
+
+// KeepAdminKubeconfig writes the kubeconfig anew in time, until ctx is done.
+func (s *Server) KeepAdminKubeconfig(ctx context.Context) {
+	tick := time.NewTicker(AdminLifetime / 2)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := s.WriteAdminKubeconfig(); err != nil {
+				s.log.Error("renewing the administrator's kubeconfig", "err", err)
+			}
+		}
+	}
+}
+
+func writeAdmin(authority *pki.Authority, url, name string, lifetime time.Duration, path string) error {
+	cert, err := issuing.Administrator(authority, name, lifetime)
+	if err != nil {
+		return err
+	}
+	return kubeconfig.Config{
+		Context: "gatehouse", Cluster: "gatehouse", User: name,
+		Server: url, Authority: authority.PEM(), Certificate: cert.PEM, Key: cert.Key,
+	}.Write(path)
+}
+
+// reachable replaces an address that stands for all addresses by one that can
+// be dialed on this machine.
+func reachable(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// An Emergency is the way back in for the owner of a data directory: a
+// kubeconfig that rests on nothing but the files in there.
+type Emergency struct {
+	// DataDir is that of the server, which may be running or not.
+	DataDir string
+	// Server is its URL, or "" for where it was reached last.
+	Server string
+	// Output is where the kubeconfig goes.
+	Output   string
+	Lifetime time.Duration
+}
+
+// Write mints the certificate and writes the kubeconfig. Before that it writes
+// into the directory's own audit log who did so.
+func (e Emergency) Write() error {
+	if _, err := os.Stat(filepath.Join(e.DataDir, "ca.key")); err != nil {
+		return fmt.Errorf("%s holds no authority that could let anybody in: %w", e.DataDir, err)
+	}
+	authority, err := pki.OpenAuthority(e.DataDir, "ca", "gatehouse")
+	if err != nil {
+		return err
+	}
+	url := e.Server
+	if url == "" {
+		text, err := os.ReadFile(filepath.Join(e.DataDir, endpointFile))
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("where the server of %s is, is not known: give --server", e.DataDir)
+		}
+		if err != nil {
+			return fmt.Errorf("reading the server's address: %w", err)
+		}
+		url = strings.TrimSpace(string(text))
+	}
+	owner, err := user.Current()
+	if err != nil {
+		return fmt.Errorf("finding out who asks: %w", err)
+	}
+	name := "gatehouse-emergency-" + owner.Username
+	if err := e.record(owner, name); err != nil {
+		return err
+	}
+	return writeAdmin(authority, url, name, e.Lifetime, e.Output)
+}
+
+// record appends an event of audit.k8s.io/v1, and returns when it is on disk.
+func (e Emergency) record(owner *user.User, name string) error {
+	now := metav1.NewMicroTime(time.Now())
+	event := auditv1.Event{
+		TypeMeta: metav1.TypeMeta{APIVersion: "audit.k8s.io/v1", Kind: "Event"},
+		Level:    auditv1.LevelMetadata, AuditID: types.UID(uuid.NewString()), Stage: auditv1.StageResponseComplete,
+		RequestURI: "gatehouse admin kubeconfig", Verb: "create",
+		User:                     authenticationv1.UserInfo{Username: owner.Username, UID: owner.Uid},
+		ResponseStatus:           &metav1.Status{Code: 200},
+		RequestReceivedTimestamp: now, StageTimestamp: now,
+		Annotations: map[string]string{
+			"authentication.gatehouse.dev/method": "DataDirectory",
+			"authentication.gatehouse.dev/issued": name,
+			"authentication.gatehouse.dev/until":  now.Add(e.Lifetime).UTC().Format(time.RFC3339),
+		},
+	}
+	line, err := json.Marshal(event)
+	if err != nil {
+		return fmt.Errorf("encoding audit event: %w", err)
+	}
+	file, err := os.OpenFile(filepath.Join(e.DataDir, adminLog), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("opening audit log: %w", err)
+	}
+	_, err = file.Write(append(line, '\n'))
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return fmt.Errorf("writing audit log: %w", err)
+	}
+	return nil
+}

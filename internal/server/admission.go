@@ -1,0 +1,68 @@
+package server
+
+import (
+	"context"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"gatehouse.dev/gatehouse/authz/rbac"
+	"gatehouse.dev/gatehouse/authz/rbac/escalation"
+	"gatehouse.dev/gatehouse/internal/admission"
+)
+
+// admission returns the plugins that are on, in upstream's order, and what
+// cannot be switched off.
+func (s *Server) admission() admission.Chain {
+	plugins := []struct {
+		name   string
+		plugin admission.Plugin
+	}{
+		{"NamespaceLifecycle", admission.Lifecycle{Namespace: func(ctx context.Context, name string) (*corev1.Namespace, error) {
+			return s.objects.namespaces.Get(ctx, "", name)
+		}}},
+		{"CertificateApproval", admission.Approval{Authorizer: s.authorizer}},
+		{"CertificateSigning", admission.Signing{Authorizer: s.authorizer}},
+		{"CertificateSubjectRestriction", admission.SubjectRestriction{}},
+	}
+	chain := admission.Chain{
+		admission.Containers{},
+		admission.Escalation{Guard: &escalation.Guard{Authorizer: s.authorizer, Policy: livePolicy{s.index, s}}},
+	}
+	for _, p := range plugins {
+		// All of them are on by default, so only switching off says anything.
+		if !slices.Contains(s.cfg.Admission.Disable, p.name) {
+			chain = append(chain, p.plugin)
+		}
+	}
+	return chain
+}
+
+// livePolicy knows the rules of the index, and looks into the store for a role
+// that the index does not have yet: a binding often follows its role at once.
+type livePolicy struct {
+	*rbac.Index
+	server *Server
+}
+
+func (p livePolicy) RoleRules(ref rbacv1.RoleRef, namespace string) ([]rbacv1.PolicyRule, error) {
+	rules, err := p.Index.RoleRules(ref, namespace)
+	if !apierrors.IsNotFound(err) {
+		return rules, err
+	}
+	ctx := context.Background()
+	if ref.Kind == "ClusterRole" {
+		role, err := p.server.objects.clusterRoles.Get(ctx, "", ref.Name)
+		if err != nil {
+			return nil, err
+		}
+		return role.Rules, nil
+	}
+	role, err := p.server.objects.roles.Get(ctx, namespace, ref.Name)
+	if err != nil {
+		return nil, err
+	}
+	return role.Rules, nil
+}

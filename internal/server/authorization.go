@@ -1,0 +1,93 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/authn/serviceaccount"
+	"gatehouse.dev/gatehouse/authz"
+	"gatehouse.dev/gatehouse/authz/rbac"
+)
+
+// authorizers builds the chain of authorizers that the modes name, behind the
+// group that may do everything.
+func authorizers(modes []string, index *rbac.Index) (*authz.Chain, error) {
+	var members []authz.Named
+	for _, mode := range modes {
+		switch mode {
+		case "RBAC":
+			members = append(members, authz.Named{Name: "rbac", Authorizer: index})
+		case "AlwaysAllow":
+			members = append(members, authz.Named{Name: "alwaysallow", Authorizer: authz.AlwaysAllow()})
+		case "AlwaysDeny":
+			members = append(members, authz.Named{Name: "alwaysdeny", Authorizer: authz.AlwaysDeny()})
+		default:
+			return nil, fmt.Errorf("--authorization-mode %s is not known: choose RBAC, AlwaysAllow or AlwaysDeny", mode)
+		}
+	}
+	return authz.NewChain(members...)
+}
+
+// followRoles keeps the index as the store is.
+func followRoles(i *informers, x *rbac.Index) error {
+	return errors.Join(
+		follow(i.clusterRoles, x.SetClusterRole, func(r *rbacv1.ClusterRole) { x.DeleteClusterRole(r.Name) }),
+		follow(i.cluster, x.SetClusterRoleBinding, func(b *rbacv1.ClusterRoleBinding) { x.DeleteClusterRoleBinding(b.Name) }),
+		follow(i.roles, x.SetRole, func(r *rbacv1.Role) { x.DeleteRole(r.Namespace, r.Name) }),
+		follow(i.bindings, x.SetRoleBinding, func(b *rbacv1.RoleBinding) { x.DeleteRoleBinding(b.Namespace, b.Name) }),
+	)
+}
+
+// follow calls set for what is new or changed, and unset for what is gone.
+func follow[T metav1.Object](informer cache.SharedIndexInformer, set, unset func(T)) error {
+	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(obj any) { with(obj, set) },
+		UpdateFunc: func(_, obj any) { with(obj, set) },
+		DeleteFunc: func(obj any) { with(obj, unset) },
+	})
+	return err
+}
+
+// with calls do with the object, also if all that is known of it is what it was
+// before its deletion was missed.
+func with[T any](obj any, do func(T)) {
+	if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = gone.Obj
+	}
+	if typed, ok := obj.(T); ok {
+		do(typed)
+	}
+}
+
+// stripesOf tells the stripes of every change to an object that tokens rest on:
+// those of this process at once, and those of other processes when the watch
+// brings them.
+type stripesOf struct {
+	stripes *authn.Stripes
+	log     *slog.Logger
+}
+
+func (s stripesOf) changed(resource string, obj metav1.Object) {
+	switch resource {
+	case serviceaccount.ServiceAccounts, serviceaccount.Secrets, serviceaccount.Pods, serviceaccount.Nodes:
+		s.stripes.Of(resource, obj.GetNamespace(), obj.GetName()).Bump()
+	}
+}
+
+func (s stripesOf) follow(i *informers) error {
+	var errs []error
+	for resource, informer := range map[string]cache.SharedIndexInformer{
+		serviceaccount.ServiceAccounts: i.accounts, serviceaccount.Secrets: i.secrets,
+		serviceaccount.Pods: i.pods, serviceaccount.Nodes: i.nodes,
+	} {
+		bump := func(obj metav1.Object) { s.changed(resource, obj) }
+		errs = append(errs, follow(informer, bump, bump))
+	}
+	return errors.Join(errs...)
+}

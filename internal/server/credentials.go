@@ -1,0 +1,165 @@
+package server
+
+import (
+	"context"
+	"crypto"
+	"fmt"
+	"log/slog"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/authn/anonymous"
+	"gatehouse.dev/gatehouse/authn/clientcert"
+	"gatehouse.dev/gatehouse/authn/serviceaccount"
+	"gatehouse.dev/gatehouse/authn/statictoken"
+	"gatehouse.dev/gatehouse/authn/verified"
+	"gatehouse.dev/gatehouse/internal/config"
+	"gatehouse.dev/gatehouse/internal/reload"
+)
+
+// rememberedTokens bounds the table of verified tokens. Ten thousand clients
+// with a token each fit with room to spare, in a few megabytes.
+const rememberedTokens = 1 << 16
+
+// credentials is how callers are identified, and the files that decide it.
+type credentials struct {
+	requests authn.Authenticator
+	tokens   authn.TokenVerifier
+	files    []followed
+}
+
+// A followed file takes effect when it changes.
+type followed struct {
+	name   string
+	status func() reload.Status
+	run    func(context.Context)
+}
+
+// identify builds the authenticators in Kubernetes' order: certificates, then
+// tokens, then nobody (k8s.io/kubernetes pkg/kubeapiserver/authenticator).
+func identify(cfg *config.Configuration, m *material, objects serviceaccount.Objects, stripes *authn.Stripes, digestKey []byte, log *slog.Logger) (*credentials, error) {
+	c := &credentials{}
+	var chain []authn.Authenticator
+	for _, file := range m.clientCAs {
+		bundle, err := clientcert.OpenBundle(file, reporter(log, "client CA file", file))
+		if err != nil {
+			return nil, err
+		}
+		c.follow("client-ca-file", bundle.Status, bundle.Run)
+		chain = append(chain, clientcert.New(bundle))
+	}
+
+	table, err := verified.NewTable[*authn.Result](rememberedTokens)
+	if err != nil {
+		return nil, fmt.Errorf("making the table of verified tokens: %w", err)
+	}
+	audiences := apiAudiences(cfg)
+	var tokens []authn.TokenVerifier
+	if file := cfg.Authentication.TokenFile; file != "" {
+		static, err := statictoken.Open(statictoken.Config{
+			Path: file, Key: digestKey, Audiences: audiences, Notify: reporter(log, "token file", file),
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range static.Warnings() {
+			log.Warn("token file", "file", file, "warning", w)
+		}
+		c.follow("token-auth-file", static.Status, static.Run)
+		tokens = append(tokens, static)
+	}
+	accounts, err := serviceAccountVerifier(cfg, m, objects, stripes, audiences)
+	if err != nil {
+		return nil, err
+	}
+	c.tokens = verified.Tokens(table, authn.AnyBearer, authn.Tokens(append(tokens, accounts)...))
+	c.requests = authn.Chain(append(chain, authn.Bearer(c.tokens))...)
+	if cfg.Authentication.Anonymous {
+		c.requests = authn.OrAnonymous(c.requests, anonymous.New())
+	}
+	return c, nil
+}
+
+func (c *credentials) follow(name string, status func() reload.Status, run func(context.Context)) {
+	c.files = append(c.files, followed{name, status, run})
+}
+
+func serviceAccountVerifier(cfg *config.Configuration, m *material, objects serviceaccount.Objects, stripes *authn.Stripes, audiences []string) (*serviceaccount.Verifier, error) {
+	var public []crypto.PublicKey
+	for _, k := range m.signing.Keys() {
+		public = append(public, k.Public)
+	}
+	keys, err := serviceaccount.NewKeys(public...)
+	if err != nil {
+		return nil, err
+	}
+	return serviceaccount.New(serviceaccount.Config{
+		Issuers: cfg.ServiceAccounts.Issuers, Audiences: audiences,
+		Keys: keys, Objects: objects, Stripes: stripes,
+	})
+}
+
+// apiAudiences are what the server calls itself: its issuers, unless it is told
+// otherwise.
+func apiAudiences(cfg *config.Configuration) []string {
+	if len(cfg.Authentication.APIAudiences) > 0 {
+		return cfg.Authentication.APIAudiences
+	}
+	return cfg.ServiceAccounts.Issuers
+}
+
+// reporter logs how following a file goes.
+func reporter(log *slog.Logger, what, file string) func(error) {
+	return func(err error) {
+		if err != nil {
+			log.Error(what+" is bad; the last good one stays in force", "file", file, "err", err)
+			return
+		}
+		log.Info(what+" reloaded", "file", file)
+	}
+}
+
+// liveObjects reads what tokens rest on from the store itself, never from a
+// cache: the answer to a revocation must not be older than the revocation.
+type liveObjects struct{ *objects }
+
+func (l liveObjects) Object(ctx context.Context, resource, namespace, name string) (*serviceaccount.Object, error) {
+	var obj metav1.Object
+	var err error
+	out := &serviceaccount.Object{}
+	switch resource {
+	case serviceaccount.ServiceAccounts:
+		var sa *corev1.ServiceAccount
+		if sa, err = l.accounts.Get(ctx, namespace, name); err == nil {
+			obj = sa
+			for _, ref := range sa.Secrets {
+				out.Secrets = append(out.Secrets, ref.Name)
+			}
+		}
+	case serviceaccount.Secrets:
+		var s *corev1.Secret
+		if s, err = l.secrets.Get(ctx, namespace, name); err == nil {
+			obj, out.Labels, out.Token = s, s.Labels, s.Data[corev1.ServiceAccountTokenKey]
+		}
+	case serviceaccount.Pods:
+		obj, err = l.pods.Get(ctx, namespace, name)
+	case serviceaccount.Nodes:
+		obj, err = l.nodes.Get(ctx, "", name)
+	default:
+		return nil, fmt.Errorf("tokens do not rest on %s", resource)
+	}
+	if apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("%w: %w", serviceaccount.ErrNotFound, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out.UID = string(obj.GetUID())
+	if deleted := obj.GetDeletionTimestamp(); deleted != nil {
+		out.Deleted = deleted.Time
+	}
+	return out, nil
+}

@@ -1,0 +1,144 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"gatehouse.dev/gatehouse/authz"
+	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/internal/api/review"
+	reviewvalidation "gatehouse.dev/gatehouse/internal/api/validation/review"
+	"gatehouse.dev/gatehouse/internal/door"
+	"gatehouse.dev/gatehouse/internal/health"
+)
+
+// healthTimeout bounds how long a health check waits for the store.
+const healthTimeout = 2 * time.Second
+
+// door returns the front door, with everything that is behind it.
+func (s *Server) door() (http.Handler, error) {
+	reviews, err := review.New(review.Config{
+		Tokens: s.credentials.tokens, Access: s.authorizer,
+		Rules: rules{s.authorizer}, Validate: validateReview,
+	})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	for _, e := range s.healthEndpoints() {
+		mux.Handle(e.Path, e)
+		mux.Handle(e.Path+"/", e)
+	}
+	mux.Handle("GET /metrics", s.metricsHandler())
+	mux.Handle("POST "+snapshotPath, http.HandlerFunc(s.serveSnapshot))
+	resources := s.api.Handler()
+	return door.New(door.Config{
+		Authenticator: s.credentials.requests,
+		Authorizer:    s.authorizer,
+		Audit:         s.trail,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case reviews.Serves(r.URL.Path):
+				reviews.ServeHTTP(w, r)
+			case own(mux, r):
+				mux.ServeHTTP(w, r)
+			default:
+				resources.ServeHTTP(w, r)
+			}
+		}),
+		Codecs:         s.api.Codecs(),
+		MaxReading:     s.cfg.Limits.MaxRequestsInflight,
+		MaxMutating:    s.cfg.Limits.MaxMutatingRequestsInflight,
+		RequestTimeout: time.Duration(s.cfg.Limits.RequestTimeout),
+		Draining:       s.draining,
+		Metrics:        s.metrics,
+		Log:            s.log,
+	}), nil
+}
+
+// own reports whether the mux knows the request.
+func own(mux *http.ServeMux, r *http.Request) bool {
+	_, pattern := mux.Handler(r)
+	return pattern != ""
+}
+
+// validateReview says what is wrong with a review. Those that are checked in
+// other ways, or not at all, have no errors here.
+func validateReview(obj runtime.Object) field.ErrorList {
+	switch r := obj.(type) {
+	case *authorizationv1.SubjectAccessReview:
+		return reviewvalidation.ValidateSubjectAccessReview(r)
+	case *authorizationv1.SelfSubjectAccessReview:
+		return reviewvalidation.ValidateSelfSubjectAccessReview(r)
+	case *authorizationv1.LocalSubjectAccessReview:
+		return reviewvalidation.ValidateLocalSubjectAccessReview(r)
+	case *authorizationv1.SelfSubjectRulesReview, *authenticationv1.TokenReview, *authenticationv1.SelfSubjectReview:
+	}
+	return nil
+}
+
+// rules lists what a caller may do in the form of the API.
+type rules struct{ from *authz.Chain }
+
+func (l rules) RulesFor(ctx context.Context, user *identity.Identity, namespace string) ([]authorizationv1.ResourceRule, []authorizationv1.NonResourceRule, bool, error) {
+	found, err := l.from.RulesFor(ctx, user, namespace)
+	resource := make([]authorizationv1.ResourceRule, len(found.Resource))
+	for i, r := range found.Resource {
+		resource[i] = authorizationv1.ResourceRule{Verbs: r.Verbs, APIGroups: r.APIGroups, Resources: r.Resources, ResourceNames: r.ResourceNames}
+	}
+	paths := make([]authorizationv1.NonResourceRule, len(found.NonResource))
+	for i, r := range found.NonResource {
+		paths[i] = authorizationv1.NonResourceRule{Verbs: r.Verbs, NonResourceURLs: r.NonResourceURLs}
+	}
+	return resource, paths, found.Incomplete, err
+}
+
+// healthEndpoints are where the server says how it is. It lives as long as it
+// answers; it is ready while the store answers too and no stop was asked for.
+func (s *Server) healthEndpoints() []*health.Endpoint {
+	ping := health.Check{Name: "ping", Failing: func(*http.Request) error { return nil }}
+	store := health.Check{Name: "etcd", Failing: s.storeFailing}
+	caches := health.Check{Name: "informer-sync", Failing: func(*http.Request) error { return s.api.Ready() }}
+	stopping := health.Check{Name: "shutdown", Failing: func(*http.Request) error { return s.draining.Err() }}
+	var notes []health.Note
+	for _, f := range s.credentials.files {
+		notes = append(notes, health.Note{Name: f.name, Text: func() string {
+			if f.status().Problem == nil {
+				return ""
+			}
+			return "is bad on disk; the last good version is in force, and the log says what is wrong"
+		}})
+	}
+	return []*health.Endpoint{
+		{Path: "/livez", Checks: []health.Check{ping}, Log: s.log},
+		{Path: "/healthz", Checks: []health.Check{ping, store}, Log: s.log},
+		{Path: "/readyz", Checks: []health.Check{ping, store, caches, stopping}, Notes: notes, Log: s.log},
+	}
+}
+
+// storeFailing reads a key, which a store without a leader cannot answer.
+func (s *Server) storeFailing(r *http.Request) error {
+	ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
+	defer cancel()
+	if _, err := s.client.Get(ctx, "/gatehouse/health"); err != nil {
+		return fmt.Errorf("reading the store: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) metricsHandler() http.Handler {
+	for _, f := range s.credentials.files {
+		s.metrics.File(f.name, func() (uint64, uint64, bool) {
+			status := f.status()
+			return status.Successes, status.Failures, status.Problem != nil
+		})
+	}
+	return s.metrics.Handler()
+}

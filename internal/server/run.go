@@ -1,0 +1,171 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	cliflag "k8s.io/component-base/cli/flag"
+
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/internal/pki"
+)
+
+const (
+	// handshakeTimeout ends connections that do not get as far as a whole
+	// request header. net/http takes it for the TLS handshake too.
+	handshakeTimeout = 10 * time.Second
+	// idleTimeout is upstream's.
+	idleTimeout = 90 * time.Second
+	// maxHeaderBytes holds a token of 16 KiB many times over. Upstream's 1 MiB
+	// is a gift to whoever sends headers for sport.
+	maxHeaderBytes = 128 << 10
+	// maxStreams bounds the requests that one HTTP/2 connection has in flight.
+	maxStreams = 100
+	// drainTimeout is how long requests in flight may take to end.
+	drainTimeout = 30 * time.Second
+)
+
+// Run serves until ctx is done, then ends streams, lets requests finish and
+// stops. It returns an error if the server failed, not if it was told to stop.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.close()
+	if err := s.trail.Start(); err != nil {
+		return err
+	}
+	runner, err := s.controllers()
+	if err != nil {
+		return err
+	}
+	config, err := s.tlsConfig()
+	if err != nil {
+		return err
+	}
+	web := s.webServer(config)
+	work, working := errgroup.WithContext(ctx)
+	work.Go(func() error {
+		if err := web.ServeTLS(s.listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serving: %w", err)
+		}
+		return nil
+	})
+	work.Go(func() error { return runner.Run(working) })
+	work.Go(func() error {
+		s.material.serving.Run(working, func(err error) { s.log.Error("renewing the serving certificate", "err", err) })
+		return nil
+	})
+	for _, f := range s.credentials.files {
+		work.Go(func() error { f.run(working); return nil })
+	}
+	work.Go(func() error {
+		<-working.Done()
+		return s.shutdown(web)
+	})
+	err = work.Wait()
+	return errors.Join(err, s.trail.Shutdown())
+}
+
+// shutdown ends streams at once and gives requests time to finish.
+func (s *Server) shutdown(web *http.Server) error {
+	s.log.Info("draining")
+	s.drain()
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	if err := web.Shutdown(ctx); err != nil {
+		_ = web.Close()
+		s.log.Warn("requests were cut off", "after", drainTimeout)
+	}
+	return nil
+}
+
+func (s *Server) webServer(config *tls.Config) *http.Server {
+	return &http.Server{
+		Handler:           s.handler,
+		TLSConfig:         config,
+		ReadHeaderTimeout: handshakeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
+			return authn.WithConn(ctx, new(authn.Conn))
+		},
+	}
+}
+
+// tlsConfig asks for a client certificate and never demands or verifies one:
+// that is the authenticator's, on every request.
+func (s *Server) tlsConfig() (*tls.Config, error) {
+	serving := s.cfg.Serving
+	config := &tls.Config{
+		GetCertificate: s.material.serving.GetCertificate,
+		ClientAuth:     tls.RequestClientCert,
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"h2", "http/1.1"},
+	}
+	if serving.TLSMinVersion != "" {
+		version, err := cliflag.TLSVersion(serving.TLSMinVersion)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-min-version: %w", err)
+		}
+		config.MinVersion = version
+	}
+	if len(serving.TLSCipherSuites) > 0 {
+		suites, err := cliflag.TLSCipherSuites(serving.TLSCipherSuites)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-cipher-suites: %w", err)
+		}
+		config.CipherSuites = suites
+	}
+	return s.withNames(config)
+}
+
+// withNames adds the certificates of --tls-sni-cert-key, which are shown to
+// clients that ask for their names.
+func (s *Server) withNames(config *tls.Config) (*tls.Config, error) {
+	byName := map[string]*pki.Pair{}
+	for _, n := range s.cfg.Serving.TLSSNICertKeys {
+		pair, err := pki.LoadPair(n.CertFile, n.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-sni-cert-key: %w", err)
+		}
+		names := n.Names
+		if len(names) == 0 {
+			names = pair.Names()
+		}
+		for _, name := range names {
+			byName[name] = pair
+		}
+		go pair.Run(s.draining, func(err error) { s.log.Error("reloading a certificate of --tls-sni-cert-key", "err", err) })
+	}
+	if len(byName) == 0 {
+		return config, nil
+	}
+	fallback := config.GetCertificate
+	config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if pair, ok := byName[hello.ServerName]; ok {
+			return pair.GetCertificate(hello)
+		}
+		if pair, ok := byName[wildcard(hello.ServerName)]; ok {
+			return pair.GetCertificate(hello)
+		}
+		return fallback(hello)
+	}
+	return config, nil
+}
+
+// wildcard returns the name with its first label replaced by a star.
+func wildcard(name string) string {
+	for i := range len(name) {
+		if name[i] == '.' {
+			return "*" + name[i:]
+		}
+	}
+	return name
+}

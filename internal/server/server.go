@@ -1,0 +1,256 @@
+// Package server assembles a Gatehouse from its configuration: it is the only
+// place where every part is seen together.
+//
+// [New] builds from the bottom up and touches nothing outside the process but
+// the data directory and the listener; the listener comes first, so that a port
+// that is taken leaves nothing half made. [Server.Run] serves until it is told
+// to stop, and then stops in the opposite order.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/tools/cache"
+
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/authz"
+	"gatehouse.dev/gatehouse/authz/rbac"
+	"gatehouse.dev/gatehouse/internal/api"
+	"gatehouse.dev/gatehouse/internal/api/policy"
+	"gatehouse.dev/gatehouse/internal/audit"
+	"gatehouse.dev/gatehouse/internal/config"
+	"gatehouse.dev/gatehouse/internal/etcd"
+	"gatehouse.dev/gatehouse/internal/metrics"
+	"gatehouse.dev/gatehouse/internal/pki"
+)
+
+// compactionInterval is how much history the store keeps, as upstream: enough
+// for a watch that was interrupted to go on.
+const compactionInterval = 5 * time.Minute
+
+// A Server is one Gatehouse. Use [New].
+type Server struct {
+	cfg     *config.Configuration
+	release string
+	log     *slog.Logger
+
+	listener  net.Listener
+	directory *etcd.Directory
+	material  *material
+	embedded  *etcd.Embedded
+	client    *clientv3.Client
+
+	trail       *audit.Trail
+	metrics     *metrics.Registry
+	api         *api.API
+	objects     *objects
+	index       *rbac.Index
+	authorizer  *authz.Chain
+	credentials *credentials
+	stripes     *authn.Stripes
+	handler     http.Handler
+
+	// draining is done when streams are to end, and serving until then.
+	draining context.Context
+	drain    context.CancelFunc
+	// stopInformers ends what follows the store.
+	stopInformers context.CancelFunc
+}
+
+// New builds a server that serves cfg, which must be valid, and returns once it
+// could answer. It listens already, and serves when [Server.Run] is called. On
+// an error nothing is left behind but an empty data directory.
+func New(ctx context.Context, cfg *config.Configuration, release string, log *slog.Logger) (*Server, error) {
+	s := &Server{cfg: cfg, release: release, log: log, index: rbac.New(), stripes: authn.NewStripes()}
+	s.draining, s.drain = context.WithCancel(context.WithoutCancel(ctx))
+	for _, step := range []func(context.Context) error{
+		s.listen, s.openStore, s.buildAPI, s.followStore, s.populate, s.buildDoor,
+	} {
+		if err := step(ctx); err != nil {
+			s.close()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *Server) listen(ctx context.Context) error {
+	address := net.JoinHostPort(s.cfg.Serving.BindAddress.String(), strconv.Itoa(s.cfg.Serving.SecurePort))
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("listening on %s: %w", address, err)
+	}
+	s.listener = listener
+	return nil
+}
+
+// openStore starts or reaches etcd, and reads keys and certificates meanwhile.
+func (s *Server) openStore(ctx context.Context) error {
+	if dir := s.cfg.Storage.DataDir; dir != "" {
+		var err error
+		if s.directory, err = etcd.Open(dir); err != nil {
+			return err
+		}
+	}
+	var work errgroup.Group
+	work.Go(func() (err error) {
+		s.material, err = gather(s.draining, s.cfg, s.directory)
+		return err
+	})
+	work.Go(func() (err error) {
+		s.trail, err = audit.New(auditConfig(s.cfg))
+		return err
+	})
+	err := s.connect(ctx)
+	if err := errors.Join(err, work.Wait()); err != nil {
+		return err
+	}
+	s.metrics = metrics.New(s.release)
+	return s.material.claim.Hold(ctx, s.client)
+}
+
+func (s *Server) connect(ctx context.Context) (err error) {
+	log := s.log.With("component", "etcd")
+	if s.directory != nil && len(s.cfg.Storage.Etcd.Servers) == 0 {
+		if s.embedded, err = etcd.Start(ctx, s.directory.Join("etcd"), log); err != nil {
+			return err
+		}
+		s.client = s.embedded.Client()
+		return nil
+	}
+	e := s.cfg.Storage.Etcd
+	s.client, err = etcd.Connect(ctx, etcd.External{Servers: e.Servers, CAFile: e.CAFile, CertFile: e.CertFile, KeyFile: e.KeyFile}, log)
+	return err
+}
+
+func (s *Server) buildAPI(ctx context.Context) error {
+	var err error
+	if s.authorizer, err = authorizers(s.cfg.Authorization.Modes, s.index); err != nil {
+		return err
+	}
+	s.api, err = api.New(api.Config{
+		Client: s.client, Prefix: s.cfg.Storage.Etcd.Prefix, CompactionInterval: compactionInterval,
+		Transformers:   s.material.atRest.Transformers,
+		Address:        s.listener.Addr().String(),
+		Release:        s.release,
+		RequestTimeout: time.Duration(s.cfg.Limits.RequestTimeout),
+		Admission:      s.admission(),
+		Tokens:         &tokenRequests{s.issuer()},
+		Changed:        stripesOf{s.stripes, s.log}.changed,
+	})
+	if err != nil {
+		return err
+	}
+	if s.objects, err = openObjects(s.api); err != nil {
+		return err
+	}
+	return s.api.Start(ctx)
+}
+
+// followStore starts the informers, and returns when they have caught up.
+func (s *Server) followStore(ctx context.Context) error {
+	i := &s.objects.informers
+	if err := errors.Join(followRoles(i, s.index), stripesOf{s.stripes, s.log}.follow(i)); err != nil {
+		return fmt.Errorf("following the store: %w", err)
+	}
+	following, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stopInformers = stop
+	var synced []cache.InformerSynced
+	for _, informer := range i.all() {
+		go informer.RunWithContext(following)
+		synced = append(synced, informer.HasSynced)
+	}
+	if !waitFor(ctx, synced) {
+		return fmt.Errorf("reading the store: %w", context.Cause(ctx))
+	}
+	return nil
+}
+
+// waitFor polls faster than the library does, which waits 100 ms: on an empty
+// store everything is there after a few.
+func waitFor(ctx context.Context, synced []cache.InformerSynced) bool {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		all := true
+		for _, f := range synced {
+			all = all && f()
+		}
+		if all {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+}
+
+// populate makes what has to be there.
+func (s *Server) populate(ctx context.Context) error {
+	roles, err := policy.Load()
+	if err != nil {
+		return err
+	}
+	return (&bootstrap{objects: s.objects, clientCAs: s.material.clientCAs, log: s.log}).run(ctx, roles)
+}
+
+func (s *Server) buildDoor(ctx context.Context) error {
+	digestKey, err := sharedDigestKey(ctx, s.objects)
+	if err != nil {
+		return err
+	}
+	s.credentials, err = identify(s.cfg, s.material, liveObjects{s.objects}, s.stripes, digestKey, s.log)
+	if err != nil {
+		return err
+	}
+	s.handler, err = s.door()
+	return err
+}
+
+// Address returns where the server listens, as host:port.
+func (s *Server) Address() string { return s.listener.Addr().String() }
+
+// Authority returns our own certificate authority, or nil if there is none.
+func (s *Server) Authority() *pki.Authority { return s.material.authority }
+
+// Storage says in a few words where the objects are.
+func (s *Server) Storage() string {
+	if s.embedded != nil {
+		return "embedded etcd in " + s.directory.Path
+	}
+	return fmt.Sprintf("etcd at %v", s.client.Endpoints())
+}
+
+// close takes down what New has built so far, the newest first.
+func (s *Server) close() {
+	s.drain()
+	if s.stopInformers != nil {
+		s.stopInformers()
+	}
+	if s.api != nil {
+		s.api.Close()
+	}
+	switch {
+	case s.embedded != nil:
+		s.embedded.Close()
+	case s.client != nil:
+		_ = s.client.Close()
+	}
+	if s.listener != nil {
+		_ = s.listener.Close()
+	}
+	if s.directory != nil {
+		s.directory.Close()
+	}
+}

@@ -1,0 +1,78 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apiserver/pkg/audit"
+	"k8s.io/apiserver/pkg/warning"
+
+	"gatehouse.dev/gatehouse/internal/api"
+	"gatehouse.dev/gatehouse/internal/issuing"
+)
+
+// tokenRequests answers requests for tokens, with what has to be told to the
+// caller and written into the audit event.
+type tokenRequests struct{ tokens *issuing.Tokens }
+
+func (t *tokenRequests) RequestToken(ctx context.Context, namespace, name string, req *authenticationv1.TokenRequest, dry bool) (*authenticationv1.TokenRequest, error) {
+	issued, err := t.tokens.Issue(ctx, namespace, name, req, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range issued.Warnings {
+		warning.AddWarning(ctx, "", text)
+	}
+	if dry {
+		// A rehearsal hands out nothing that would let anybody in.
+		issued.Request.Status.Token = ""
+		return issued.Request, nil
+	}
+	for key, value := range issued.Annotations {
+		audit.AddAuditAnnotation(ctx, key, value)
+	}
+	return issued.Request, nil
+}
+
+// issuer decides about tokens by the objects in the store.
+func (s *Server) issuer() *issuing.Tokens {
+	sa := s.cfg.ServiceAccounts
+	return &issuing.Tokens{
+		Issuer:         sa.Issuers[0],
+		Audiences:      apiAudiences(s.cfg),
+		MaxLifetime:    time.Duration(sa.MaxTokenExpiration),
+		ExtendLifetime: sa.ExtendTokenExpiration,
+		Signer:         s.material.signing,
+		Objects: issuing.Objects{
+			ServiceAccounts: live(s, func(o *objects) api.Objects[*corev1.ServiceAccount] { return o.accounts }),
+			Pods:            live(s, func(o *objects) api.Objects[*corev1.Pod] { return o.pods }),
+			Secrets:         live(s, func(o *objects) api.Objects[*corev1.Secret] { return o.secrets }),
+			Nodes:           live(s, func(o *objects) api.Objects[*corev1.Node] { return o.nodes }),
+		},
+	}
+}
+
+// live reads from a resource that is opened only after the API was built that
+// asks for it.
+func live[V any, T interface {
+	*V
+	api.Object
+}](s *Server, of func(*objects) api.Objects[T]) issuing.Get[V] {
+	return func(ctx context.Context, namespace, name string) (*V, error) {
+		obj, err := of(s.objects).Get(ctx, namespace, name)
+		return (*V)(obj), err
+	}
+}
+
+// legacyToken returns the token of a Secret, for the controller that fills it.
+func legacyToken(signer issuing.Signer) func(*corev1.ServiceAccount, *corev1.Secret) (string, error) {
+	return func(account *corev1.ServiceAccount, holder *corev1.Secret) (string, error) {
+		token, err := issuing.LegacyToken(signer, account, holder)
+		if err != nil {
+			return "", err
+		}
+		return string(token.Reveal()), nil
+	}
+}
