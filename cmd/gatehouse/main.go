@@ -41,7 +41,10 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{config.ExplainFlag(cmd.Flags(), err)}
 	})
-	root.AddCommand(newConfigCommand(stdout))
+	root.AddCommand(
+		newUpCommand(stdout, stderr), newServeCommand(stderr),
+		newAdminCommand(stdout), newConfigCommand(stdout), newVersionCommand(stdout),
+	)
 	return root
 }
 
