@@ -66,14 +66,14 @@ func (r *Runner) keep(ctx context.Context, c Named) {
 	log := r.Log.With("controller", c.Name)
 	pause := firstRestart
 	for {
-		log.InfoContext(ctx, "controller started")
+		log.DebugContext(ctx, "controller started")
 		began := time.Now()
 		err := run(ctx, c)
 		if ctx.Err() != nil {
 			if err != nil && !cancelled(ctx, err) {
 				log.WarnContext(ctx, "controller failed while stopping", "err", err)
 			}
-			log.InfoContext(ctx, "controller stopped")
+			log.DebugContext(ctx, "controller stopped")
 			return
 		}
 		if time.Since(began) > lastRestart {
@@ -83,7 +83,7 @@ func (r *Runner) keep(ctx context.Context, c Named) {
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			log.InfoContext(ctx, "controller stopped")
+			log.DebugContext(ctx, "controller stopped")
 			return
 		}
 		pause = min(2*pause, lastRestart)
@@ -97,7 +97,7 @@ func run(ctx context.Context, c Named) (err error) {
 			err = fmt.Errorf("internal error: %v\n%s", v, debug.Stack())
 		}
 	}()
-	if err := c.Run(ctx); err != nil {
+	if err := c.Run(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
 	return errors.New("returned before it was stopped")
