@@ -1,0 +1,96 @@
+package gatehouse_test
+
+import (
+	"os"
+	"testing"
+)
+
+const module = "gatehouse.dev/gatehouse"
+
+// layers are the packages from the bottom up, by the path in the module. A
+// name that ends in /... stands for everything below it; the longest name that
+// fits counts. A package imports only what is in lower layers, its own parents,
+// and what sideways lists.
+var layers = []layer{
+	{"words", []string{".", "identity", "internal/secret"}},
+	{"mechanism", []string{
+		"internal/compact", "internal/etcd", "internal/jose", "internal/keyring", "internal/kubeconfig",
+		"internal/outcall", "internal/pki", "internal/pki/...", "internal/reload",
+	}},
+	{"contracts", []string{"authn", "authz"}},
+	{"decision", []string{
+		"authn/...", "authz/...", "impersonation",
+		"internal/admission", "internal/api/policy", "internal/audit", "internal/connect/...",
+		"internal/controller", "internal/controller/...", "internal/issuing", "internal/issuing/...", "internal/revocation",
+	}},
+	{"surface", []string{
+		"internal/api", "internal/api/...", "internal/console", "internal/gateway", "internal/health", "internal/metrics",
+	}},
+	{"assembly", []string{"internal/config", "internal/config/...", "internal/door", "internal/server", "internal/server/..."}},
+	{"command", []string{"cmd/..."}},
+	{"test", []string{"test/..."}},
+}
+
+// sideways are the imports inside a layer. Each line is a decision: the fewer,
+// the better a package can be read alone.
+var sideways = []edge{
+	{"internal/keyring", "internal/jose"},
+	{"internal/keyring", "internal/pki/..."},
+	{"internal/api", "internal/api/..."},
+	{"internal/server", "internal/config"},
+	{"internal/server", "internal/door"},
+	{"test/...", "test/..."},
+}
+
+// onlyIn names the packages that may import a module or a part of one, so that
+// each dependency with weight has one place that knows it. The longest name
+// that fits an import counts; none at all means that nobody may.
+var onlyIn = map[string][]string{
+	"go.etcd.io/etcd/server":                               {"internal/etcd"},
+	"github.com/go-jose/go-jose":                           {"internal/jose"},
+	"github.com/spf13/cobra":                               {"cmd/..."},
+	"github.com/fsnotify/fsnotify":                         {"internal/reload"},
+	"go.yaml.in/yaml":                                      {"internal/config", "internal/config/..."},
+	"k8s.io/apiserver/pkg/server":                          {"internal/api"},
+	"k8s.io/apiserver/pkg/registry":                        {"internal/api"},
+	"k8s.io/apiserver/pkg/storage":                         {"internal/api"},
+	"k8s.io/apiserver/pkg/admission":                       {"internal/admission", "internal/api"},
+	"k8s.io/apiserver/pkg/server/options/encryptionconfig": {"internal/api/atrest"},
+	"k8s.io/apiserver/pkg/storage/value":                   {"internal/api", "internal/api/atrest"},
+	// The typed clients link every API group; the project has its own.
+	"k8s.io/client-go/kubernetes": {},
+	// Not a library: its authors promise nothing to importers.
+	"k8s.io/kubernetes": {},
+}
+
+// refused is what a package and all below it may not import, so that authn and
+// authz stay usable in any Go API server.
+var refused = map[string][]string{
+	"authn": {"k8s.io/apiserver", "go.etcd.io", "github.com/go-jose/go-jose"},
+	"authz": {"k8s.io/apiserver", "go.etcd.io", "github.com/go-jose/go-jose"},
+}
+
+// vague are names that do not say what is in a package.
+var vague = []string{"base", "common", "helper", "helpers", "lib", "misc", "shared", "stuff", "util", "utils"}
+
+// Lengths in lines, with comments. The aim is 400 and 60; more than this is
+// refused. A test may be a longer function, as it is mostly a table.
+const (
+	maxFile     = 600
+	maxFunction = 100
+)
+
+// TestArchitecture holds the whole tree to the rules. The files are read here
+// and not by a go command, so that the test cache knows when they change.
+func TestArchitecture(t *testing.T) {
+	tree, err := read(os.DirFS("."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(tree) < 10 {
+		t.Fatalf("found %d packages, so the tree was not read", len(tree))
+	}
+	for _, problem := range check(tree) {
+		t.Error(problem)
+	}
+}
