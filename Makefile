@@ -1,0 +1,61 @@
+# What people and CI run. Everything is built from source with Go; what else a
+# target needs is looked for by test/need.sh, and installed where that is
+# possible.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# The race detector is on wherever tests run, and so is it in the gatehouse that
+# they start: one set of compiled packages for all.
+export GATEHOUSE_TEST_RACE ?= 1
+FUZZTIME ?= 10s
+STATICCHECK := bin/staticcheck
+
+.PHONY: help build test quick race conformance lint check fuzz bench nightly generate clean
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/gatehouse
+	go build -trimpath -o bin/gatehouse ./cmd/gatehouse
+
+test: ## run every test, with the race detector and real kubectl
+	test/need.sh gcc
+	go test -race -timeout 20m ./...
+
+quick: ## run the tests that start no other program
+	go test -short ./...
+
+race: ## run the tests that start no other program again and again, in random order
+	test/need.sh gcc
+	go test -race -short -shuffle on -count 5 ./...
+
+conformance: ## run real kubectl against a real server, and say what is run
+	test/need.sh gcc
+	go test -race -count 1 -v ./test/conformance ./test/readme
+
+lint: $(STATICCHECK) ## check format, vet, staticcheck, and that generated files are current
+	test/need.sh gcc
+	test/lint.sh $(STATICCHECK)
+
+check: lint test ## run all that a change has to pass
+
+fuzz: ## fuzz every target for FUZZTIME (10s)
+	test/fuzz.sh $(FUZZTIME)
+
+bench: ## run the benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+nightly: ## run what takes long: fuzzing, repeated tests, large comparisons (under 80 minutes)
+	$(MAKE) race
+	GATEHOUSE_NIGHTLY=1 go test -race -count 1 -timeout 30m ./...
+	$(MAKE) fuzz FUZZTIME=90s
+
+generate: ## make the generated files again
+	go generate ./...
+
+clean: ## remove what was built
+	rm -rf bin
+
+$(STATICCHECK): tools/go.mod tools/go.sum
+	cd tools && go build -o ../$@ honnef.co/go/tools/cmd/staticcheck
