@@ -53,8 +53,20 @@ func serviceAccounts() entry {
 		short: []string{"sa"}, namespaced: true, keepDeleted: true, table: columns.ServiceAccount(),
 		new:     func() *corev1.ServiceAccount { return &corev1.ServiceAccount{} },
 		newList: func() runtime.Object { return &corev1.ServiceAccountList{} },
-		rules:   rules[*corev1.ServiceAccount]{validate: core.ValidateServiceAccount, validateUpdate: core.ValidateServiceAccountUpdate},
+		rules: rules[*corev1.ServiceAccount]{
+			prepareCreate: func(_ context.Context, sa *corev1.ServiceAccount) { nameSecretsOnly(sa) },
+			prepareUpdate: func(_ context.Context, sa, _ *corev1.ServiceAccount) { nameSecretsOnly(sa) },
+			validate:      core.ValidateServiceAccount, validateUpdate: core.ValidateServiceAccountUpdate,
+		},
 		extend:  serviceAccountTokens,
+	}
+}
+
+// nameSecretsOnly keeps of the references to Secrets what they are looked up by:
+// a Secret of another namespace is never meant, whatever the reference says.
+func nameSecretsOnly(sa *corev1.ServiceAccount) {
+	for i, ref := range sa.Secrets {
+		sa.Secrets[i] = corev1.ObjectReference{Name: ref.Name}
 	}
 }
 
