@@ -58,7 +58,7 @@ func serviceAccounts() entry {
 			prepareUpdate: func(_ context.Context, sa, _ *corev1.ServiceAccount) { nameSecretsOnly(sa) },
 			validate:      core.ValidateServiceAccount, validateUpdate: core.ValidateServiceAccountUpdate,
 		},
-		extend:  serviceAccountTokens,
+		extend: serviceAccountTokens,
 	}
 }
 
