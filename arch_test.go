@@ -13,9 +13,10 @@ const module = "gatehouse.dev/gatehouse"
 // and what sideways lists.
 var layers = []layer{
 	{"words", []string{".", "identity", "internal/secret"}},
+	{"files", []string{"internal/pki/wholefile"}},
 	{"mechanism", []string{
-		"internal/compact", "internal/etcd", "internal/jose", "internal/keyring", "internal/kubeconfig",
-		"internal/outcall", "internal/pki", "internal/pki/...", "internal/reload",
+		"internal/compact", "internal/config/strictyaml", "internal/etcd", "internal/jose", "internal/keyring", "internal/kubeconfig",
+		"internal/outcall", "internal/pki", "internal/reload",
 	}},
 	{"contracts", []string{"authn", "authz"}},
 	{"decision", []string{
@@ -35,7 +36,8 @@ var layers = []layer{
 // the better a package can be read alone.
 var sideways = []edge{
 	{"internal/keyring", "internal/jose"},
-	{"internal/keyring", "internal/pki/..."},
+	{"authn/serviceaccount", "authn/verified"},
+	{"internal/admission", "authz/rbac/escalation"},
 	{"internal/api", "internal/api/..."},
 	{"internal/server", "internal/config"},
 	{"internal/server", "internal/door"},
