@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
 	"k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
@@ -31,6 +32,7 @@ import (
 	"k8s.io/apiserver/pkg/storage/value"
 	restclient "k8s.io/client-go/rest"
 
+	"gatehouse.dev/gatehouse/authz"
 	"gatehouse.dev/gatehouse/internal/api/defaults"
 	"gatehouse.dev/gatehouse/internal/api/openapi"
 )
@@ -54,9 +56,13 @@ type Config struct {
 	RequestTimeout time.Duration
 	// Admission judges the objects of authorized writes.
 	Admission admission.Interface
-	Tokens    TokenRequester
+	// Authorizer decides whether a caller who may update or patch an object
+	// that is not there may create it as well.
+	Authorizer authz.Authorizer
+	Tokens     TokenRequester
 	// Changed, which may be nil, is told of each object that a write of this
-	// process has updated or removed, before the write is answered.
+	// process has updated or removed, before the write is answered. It is not
+	// told that an object was only marked for deletion, nor of rehearsals.
 	Changed func(resource string, obj metav1.Object)
 }
 
@@ -89,6 +95,9 @@ func New(cfg Config) (*API, error) {
 	}
 	a := &API{codecs: codecs, scheme: scheme, stores: in.stores, engine: in.engine}
 	if err := a.build(cfg, in); err != nil {
+		for _, store := range in.stores {
+			store.Destroy()
+		}
 		a.engine.close()
 		return nil, err
 	}
@@ -133,6 +142,7 @@ func genericConfig(cfg Config, in *installer) *server.Config {
 	c.RequestTimeout = cfg.RequestTimeout
 	c.RESTOptionsGetter = in
 	c.AdmissionControl = cfg.Admission
+	c.Authorization.Authorizer = authorizer.AuthorizerFunc(creating{cfg.Authorizer}.authorize)
 	c.EnableMetrics, c.EnableProfiling = false, false
 	c.BuildHandlerChainFunc = func(h http.Handler, _ *server.Config) http.Handler { return h }
 	c.HealthzChecks, c.LivezChecks, c.ReadyzChecks = nil, nil, nil

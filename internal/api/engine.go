@@ -37,7 +37,9 @@ func newEngine(client *clientv3.Client, prefix string, interval time.Duration) *
 	// The library asks each endpoint for its version to learn whether watches
 	// can tell how far they have come. The etcd in this process has no
 	// endpoint to ask, and every version that Gatehouse supports can.
-	feature.DefaultFeatureSupportChecker = watchProgress{feature.DefaultFeatureSupportChecker}
+	if _, done := feature.DefaultFeatureSupportChecker.(watchProgress); !done {
+		feature.DefaultFeatureSupportChecker = watchProgress{feature.DefaultFeatureSupportChecker}
+	}
 	return &engine{
 		client:    kc,
 		compactor: etcd3.NewCompactor(client, interval, clock.RealClock{}, func() {}),

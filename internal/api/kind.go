@@ -15,6 +15,7 @@ import (
 	"k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/apiserver/pkg/storage/names"
+	"k8s.io/apiserver/pkg/util/dryrun"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"gatehouse.dev/gatehouse/internal/api/columns"
@@ -41,6 +42,9 @@ type kind[T Object] struct {
 	createOnUpdate bool
 	// keepDeleted lets a delete return the object and not a Status.
 	keepDeleted bool
+	// versioned refuses an update that does not name the resource version it
+	// is based on.
+	versioned bool
 	// ttl is how long an object lives, in seconds; 0 is for ever.
 	ttl uint64
 
@@ -53,8 +57,12 @@ type kind[T Object] struct {
 	rules rules[T]
 	// status makes a /status subresource with rules of its own.
 	status *rules[T]
-	// ownedByStatus are the top-level fields that only subresources may write.
-	ownedByStatus []string
+	// ownedByStatus are the top-level fields that only subresources may write,
+	// and keptByStatus those that /status does not write.
+	ownedByStatus, keptByStatus []string
+	// endedBy, which may be nil, reports whether an update of any part of a
+	// deleted object takes away the last thing that kept it.
+	endedBy func(ctx context.Context, key string, obj, existing runtime.Object) bool
 	// extend adds subresources to the group and changes what the store does.
 	extend func(in *installer, store *registry.Store, group map[string]rest.Storage)
 }
@@ -99,8 +107,17 @@ func (k *kind[T]) install(in *installer) error {
 		ResetFieldsStrategy:       main,
 		TableConvertor:            k.table,
 		ReturnDeletedObject:       k.keepDeleted,
-		AfterDelete:               func(obj runtime.Object, _ *metav1.DeleteOptions) { in.changed(k.resource, obj.(T)) },
-		AfterUpdate:               func(obj runtime.Object, _ *metav1.UpdateOptions) { in.changed(k.resource, obj.(T)) },
+		ShouldDeleteDuringUpdate:  k.endedBy,
+		AfterDelete: func(obj runtime.Object, o *metav1.DeleteOptions) {
+			if !dryrun.IsDryRun(o.DryRun) {
+				in.changed(k.resource, obj.(T))
+			}
+		},
+		AfterUpdate: func(obj runtime.Object, o *metav1.UpdateOptions) {
+			if !dryrun.IsDryRun(o.DryRun) {
+				in.changed(k.resource, obj.(T))
+			}
+		},
 	}
 	if k.ttl > 0 {
 		store.TTLFunc = func(runtime.Object, uint64, bool) (uint64, error) { return k.ttl, nil }
@@ -115,7 +132,7 @@ func (k *kind[T]) install(in *installer) error {
 	group := in.group(k.gv)
 	group[k.resource] = served{store, k.short, k.categories}
 	if k.status != nil {
-		k.subresource(in, store, "status", *k.status, "metadata", "spec")
+		k.subresource(in, store, "status", *k.status, k.keptByStatus...)
 	}
 	if k.extend != nil {
 		k.extend(in, store, group)

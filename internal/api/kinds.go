@@ -89,7 +89,7 @@ func nodes() entry {
 		fields: func(n *corev1.Node) fields.Set {
 			return fields.Set{"spec.unschedulable": boolean(n.Spec.Unschedulable)}
 		},
-		ownedByStatus: []string{"status"},
+		ownedByStatus: []string{"status"}, keptByStatus: []string{"spec"},
 		rules: rules[*corev1.Node]{
 			prepareUpdate: func(_ context.Context, n, old *corev1.Node) { n.Status = old.Status },
 			validate:      core.ValidateNode, validateUpdate: core.ValidateNodeUpdate,
@@ -184,7 +184,7 @@ func clusterRoleBindings() entry {
 func leases() entry {
 	return &kind[*coordinationv1.Lease]{
 		gv: coordinationv1.SchemeGroupVersion, name: "Lease", resource: "leases", singular: "lease",
-		namespaced: true, createOnUpdate: true, table: columns.Lease(),
+		namespaced: true, createOnUpdate: true, versioned: true, table: columns.Lease(),
 		new:     func() *coordinationv1.Lease { return &coordinationv1.Lease{} },
 		newList: func() runtime.Object { return &coordinationv1.LeaseList{} },
 		rules:   rules[*coordinationv1.Lease]{validate: coordination.ValidateLease, validateUpdate: coordination.ValidateLeaseUpdate},

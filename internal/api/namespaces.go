@@ -28,7 +28,8 @@ func namespaces() entry {
 		fields: func(ns *corev1.Namespace) fields.Set {
 			return fields.Set{"status.phase": string(ns.Status.Phase), "name": ns.Name}
 		},
-		ownedByStatus: []string{"status"},
+		ownedByStatus: []string{"status"}, keptByStatus: []string{"spec"},
+		endedBy: finalized,
 		rules: rules[*corev1.Namespace]{
 			prepareCreate: prepareNamespace,
 			prepareUpdate: func(_ context.Context, ns, old *corev1.Namespace) {
@@ -42,7 +43,6 @@ func namespaces() entry {
 		},
 	}
 	k.extend = func(in *installer, store *registry.Store, group map[string]rest.Storage) {
-		store.ShouldDeleteDuringUpdate = finalized
 		group["namespaces"] = &namespaceStorage{namespaceParts: served{store, k.short, nil}, store: store}
 		k.subresource(in, store, "finalize", rules[*corev1.Namespace]{
 			prepareUpdate:  func(_ context.Context, ns, old *corev1.Namespace) { ns.Status = old.Status },

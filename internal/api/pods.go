@@ -27,6 +27,7 @@ func pods() entry {
 		newList:       func() runtime.Object { return &corev1.PodList{} },
 		fields:        podFields,
 		ownedByStatus: []string{"status"},
+		keptByStatus:  []string{"spec", "metadata.deletionTimestamp", "metadata.ownerReferences"},
 		rules: rules[*corev1.Pod]{
 			prepareCreate: func(_ context.Context, p *corev1.Pod) {
 				p.Status = corev1.PodStatus{Phase: corev1.PodPending}
@@ -37,8 +38,7 @@ func pods() entry {
 		},
 		status: &rules[*corev1.Pod]{
 			prepareUpdate: func(_ context.Context, p, old *corev1.Pod) {
-				p.Spec, p.DeletionTimestamp, p.OwnerReferences = old.Spec, nil, old.OwnerReferences
-				p.DeletionTimestamp = old.DeletionTimestamp
+				p.Spec, p.DeletionTimestamp, p.OwnerReferences = old.Spec, old.DeletionTimestamp, old.OwnerReferences
 			},
 			validateUpdate: core.ValidatePodStatusUpdate,
 		},

@@ -27,7 +27,7 @@ func signingRequests() entry {
 		fields: func(r *signingRequest) fields.Set {
 			return fields.Set{"spec.signerName": r.Spec.SignerName}
 		},
-		ownedByStatus: []string{"status"},
+		ownedByStatus: []string{"status"}, keptByStatus: []string{"spec", "status.conditions"},
 		rules: rules[*signingRequest]{
 			prepareCreate: stampRequester,
 			prepareUpdate: func(_ context.Context, r, old *signingRequest) {
@@ -44,7 +44,7 @@ func signingRequests() entry {
 		k.subresource(in, store, "approval", rules[*signingRequest]{
 			prepareUpdate:  prepareApproved,
 			validateUpdate: certificates.ValidateCertificateSigningRequestApprovalUpdate,
-		}, "metadata", "spec", "status.certificate")
+		}, "spec", "status.certificate")
 	}
 	return k
 }

@@ -35,7 +35,7 @@ var (
 
 func (s strategy[T]) NamespaceScoped() bool                         { return s.kind.namespaced }
 func (s strategy[T]) AllowCreateOnUpdate(context.Context) bool      { return s.kind.createOnUpdate }
-func (s strategy[T]) AllowUnconditionalUpdate(context.Context) bool { return true }
+func (s strategy[T]) AllowUnconditionalUpdate(context.Context) bool { return !s.kind.versioned }
 func (s strategy[T]) Canonicalize(runtime.Object)                   {}
 
 func (s strategy[T]) PrepareForCreate(ctx context.Context, obj runtime.Object) {
