@@ -9,7 +9,8 @@
 //
 // The package refuses a configuration under which events that somebody counts
 // on would not be written, and keeps secrets out of what it does write: tokens
-// of reviews, issued tokens and access tokens in URLs never reach a backend.
+// of reviews, issued tokens, access tokens in URLs and the values of Secrets
+// never reach a backend, whatever the policy says.
 package audit
 
 import (
@@ -32,6 +33,7 @@ type Trail struct {
 	// closed holds the audit context of all requests that are not recorded.
 	closed context.Context
 
+	started  bool
 	stop     chan struct{}
 	stopOnce sync.Once
 }
@@ -87,6 +89,7 @@ func (t *Trail) Start() error {
 	if t.backend == nil {
 		return nil
 	}
+	t.started = true
 	if err := t.backend.Run(t.stop); err != nil {
 		return fmt.Errorf("starting audit backend %s: %w", t.backend, err)
 	}
@@ -95,12 +98,13 @@ func (t *Trail) Start() error {
 
 // Shutdown delivers the events that are still buffered and closes the backends.
 // It blocks until that is done, and must be called once no request is served
-// any more. Further calls do nothing.
+// any more. Further calls do nothing. A trail that was never started can be
+// shut down as well.
 func (t *Trail) Shutdown() error {
 	var err error
 	t.stopOnce.Do(func() {
 		close(t.stop)
-		if t.backend != nil {
+		if t.started {
 			t.backend.Shutdown()
 		}
 		err = t.close()

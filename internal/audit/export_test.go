@@ -4,5 +4,6 @@ package audit
 var (
 	HideAccessToken = hideAccessToken
 	HideToken       = hideToken
+	HideValues      = hideValues
 	Printable       = printable
 )

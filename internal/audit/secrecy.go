@@ -32,16 +32,20 @@ func (d discreet) ProcessEvents(events ...*auditinternal.Event) bool {
 // withoutSecrets returns e, or a copy of it without the secrets that e has. It
 // does not change e.
 func withoutSecrets(e *auditinternal.Event) *auditinternal.Event {
-	section := tokenSection(e.ObjectRef)
+	section, secrets := tokenSection(e.ObjectRef), ofSecrets(e.ObjectRef)
 	uri := hideAccessToken(e.RequestURI)
-	if section == "" && uri == e.RequestURI {
+	if section == "" && !secrets && uri == e.RequestURI {
 		return e
 	}
 	c := *e
 	c.RequestURI = uri
-	if section != "" {
+	switch {
+	case section != "":
 		c.RequestObject = hideToken(e.RequestObject, section)
 		c.ResponseObject = hideToken(e.ResponseObject, section)
+	case secrets:
+		c.RequestObject = hideValues(e.RequestObject)
+		c.ResponseObject = hideValues(e.ResponseObject)
 	}
 	return &c
 }
