@@ -178,7 +178,7 @@ type ServiceAccounts struct {
 	// Default: none.
 	SigningKeyFile string `json:"signingKeyFile" flag:"service-account-signing-key-file" path:"read"`
 	// Whether a token is refused once its service account, or what else it is
-	// bound to, is gone.
+	// bound to, is gone. It always is: false is not accepted.
 	// Default: true.
 	Lookup bool `json:"lookup" flag:"service-account-lookup"`
 	// The longest life of a token, as a duration from 1h to 1193046h28m16s
@@ -237,8 +237,8 @@ type Limits struct {
 
 // Logging is what the server says about its work.
 type Logging struct {
-	// How much is logged, from 0 to 10. At 2 there is a line for each request.
-	// No level logs a secret.
+	// How much is logged, from 0 to 10: from 1 on what the libraries say of
+	// their work, from 4 on everything. No level logs a secret.
 	// Default: 0.
 	Verbosity int `json:"verbosity" flag:"v"`
 }

@@ -235,6 +235,9 @@ func (k *check) serviceAccounts() {
 		k.refuse(&s.SigningKeyFile, "name the file with its public key as well, or the same file again",
 			"is given without %s", k.name(&s.KeyFiles))
 	}
+	if !s.Lookup {
+		k.refuse(&s.Lookup, "remove it", "cannot be switched off here: a token would outlive its account")
+	}
 	if d := s.MaxTokenExpiration; d != 0 && (d < minTokenExpiration || d > maxTokenExpiration) {
 		k.refuse(&s.MaxTokenExpiration, "choose one from 1h to 2^32 seconds, or 0s for no limit", "%s is out of range", d)
 	}
