@@ -3,6 +3,7 @@ package door
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -35,6 +36,7 @@ func (d *door) authorize(next http.Handler) http.Handler {
 			d.Log.ErrorContext(ctx, "authorization failed", "err", err, "user", a.User.Name, "path", info.Path)
 			d.fail(w, r, apierrors.NewInternalError(errors.New("the request could not be authorized")))
 		default:
+			w.Header().Set("X-Content-Type-Options", "nosniff")
 			d.fail(w, r, forbidden(&a, answer.Reason()))
 		}
 	})
@@ -71,7 +73,8 @@ func attributesOf(info *genericapirequest.RequestInfo) authz.Attributes {
 
 // forbidden is the 403 in Kubernetes' words, which kubectl's users know.
 func forbidden(a *authz.Attributes, reason string) error {
-	text := a.Denial()
+	// The caller chose what is in it, so it must not look like HTML.
+	text := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(a.Denial())
 	if reason != "" {
 		text += ": " + reason
 	}

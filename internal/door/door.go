@@ -78,6 +78,7 @@ func New(cfg Config) http.Handler {
 	h = d.recorder.Record(h)
 	h = d.authenticate(h)
 	h = d.limitTime(h)
+	h = genericapifilters.WithCacheControl(h)
 	h = genericapifilters.WithWarningRecorder(h)
 	h = genericapifilters.WithRequestInfo(h, resolver())
 	h = genericapifilters.WithRequestReceivedTimestamp(h)

@@ -39,7 +39,7 @@ func (d *door) authenticate(next http.Handler) http.Handler {
 		start := time.Now()
 		res, err := d.Authenticator.Authenticate(r)
 		if err != nil {
-			d.Metrics.Authenticated("failure", time.Since(start))
+			d.Metrics.Authenticated(failure(err), time.Since(start))
 			d.refuse(w, r, err)
 			return
 		}
@@ -72,6 +72,15 @@ func (d *door) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		d.fail(w, r, apierrors.NewUnauthorized("Unauthorized"))
 	}))
+}
+
+// failure tells the requests without any credential from those with a bad one,
+// as upstream's metrics do.
+func failure(err error) string {
+	if err == authn.ErrNoCredential {
+		return "failure"
+	}
+	return "error"
 }
 
 func isAnonymous(who *identity.Identity) bool {

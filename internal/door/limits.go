@@ -79,9 +79,13 @@ func isHealth(info *genericapirequest.RequestInfo) bool {
 	return false
 }
 
-// limitTime ends what takes too long: a request after the request timeout, with
-// its body read and its answer taken by then, and a stream when the server
-// drains.
+// lastWords is how long an answer may still be on its way when the time of its
+// request is over.
+const lastWords = 5 * time.Second
+
+// limitTime ends what takes too long: a request after the request timeout, or
+// the shorter one that it asks for, with its body read and its answer taken by
+// then; and a stream when the server drains.
 func (d *door) limitTime(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
@@ -90,23 +94,53 @@ func (d *door) limitTime(next http.Handler) http.Handler {
 			d.fail(w, r, apierrors.NewInternalError(fmt.Errorf("no request info")))
 			return
 		}
+		conn := http.NewResponseController(w)
 		if longRunning(r, info) {
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
 			defer context.AfterFunc(d.Draining, cancel)()
+			// The request before it on the connection has left its own.
+			_ = conn.SetWriteDeadline(time.Time{})
 			next.ServeHTTP(w, r.WithContext(ctx))
 			return
 		}
-		deadline := time.Now().Add(d.RequestTimeout)
+		timeout, err := d.timeout(r)
+		if err != nil {
+			d.fail(w, r, err)
+			return
+		}
+		deadline := time.Now().Add(timeout)
 		ctx, cancel := context.WithDeadline(ctx, deadline)
 		defer cancel()
+		// A caller that sends its body, or takes its answer, a byte a minute is
+		// cut off. An error means that the connection cannot do it, as in tests.
 		if r.ContentLength != 0 {
-			// A caller that sends its body a byte a minute is cut off. The
-			// error means that the connection cannot do it, as in tests.
-			_ = http.NewResponseController(w).SetReadDeadline(deadline)
+			_ = conn.SetReadDeadline(deadline)
 		}
+		_ = conn.SetWriteDeadline(deadline.Add(lastWords))
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
+}
+
+// timeout returns how long a request may take: the request timeout, unless the
+// parameter timeout asks for less (k8s.io/apiserver
+// pkg/endpoints/filters/request_deadline.go).
+func (d *door) timeout(r *http.Request) (time.Duration, error) {
+	if r.URL.RawQuery == "" {
+		return d.RequestTimeout, nil
+	}
+	value := r.URL.Query().Get("timeout")
+	if value == "" {
+		return d.RequestTimeout, nil
+	}
+	asked, err := time.ParseDuration(value)
+	if err != nil {
+		return 0, apierrors.NewBadRequest("invalid timeout specified in the request URL - " + err.Error())
+	}
+	if asked <= 0 {
+		return d.RequestTimeout, nil
+	}
+	return min(asked, d.RequestTimeout), nil
 }
 
 // recoverPanic answers 500 when a handler panics, and keeps the process.
