@@ -8,6 +8,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/admission"
+	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 
 	"gatehouse.dev/gatehouse/authz/rbac/escalation"
 )
@@ -31,11 +32,11 @@ func (p Escalation) Judge(ctx context.Context, a admission.Attributes) error {
 	if err != nil {
 		return apierrors.NewInternalError(err)
 	}
-	w := escalation.Write{User: user, Namespace: a.GetNamespace(), Name: a.GetName()}
-	if a.GetOperation() == admission.Create {
+	w := escalation.Write{User: user, Namespace: a.GetNamespace()}
+	if info, ok := genericapirequest.RequestInfoFrom(ctx); ok {
 		// A POST names its object in the body, where resourceNames of a rule
-		// do not reach, but a PUT that creates names it in the path as well.
-		w.Name = ""
+		// do not reach; a PUT that creates names it in the path as well.
+		w.Name = info.Name
 	}
 	switch obj := a.GetObject().(type) {
 	case *rbacv1.Role:

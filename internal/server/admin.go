@@ -49,13 +49,28 @@ func (s *Server) AdminKubeconfig() string {
 }
 
 // WriteAdminKubeconfig writes an administrator's kubeconfig with a new
-// certificate, and where the server is.
+// certificate.
 func (s *Server) WriteAdminKubeconfig() error {
-	url := "https://" + reachable(s.Address())
-	if err := renameio.WriteFile(s.directory.Join(endpointFile), []byte(url+"\n"), 0o600); err != nil {
+	path := s.AdminKubeconfig()
+	if path == "" {
+		return errors.New("writing the administrator's kubeconfig: there is no data directory, and so no authority to sign its certificate")
+	}
+	return writeAdmin(s.material.authority, s.url(), adminName, AdminLifetime, path)
+}
+
+// url is how a client on this machine reaches the server.
+func (s *Server) url() string { return "https://" + reachable(s.Address()) }
+
+// leaveAddress writes into the data directory where the server is, for an
+// [Emergency].
+func (s *Server) leaveAddress(context.Context) error {
+	if s.directory == nil {
+		return nil
+	}
+	if err := renameio.WriteFile(s.directory.Join(endpointFile), []byte(s.url()+"\n"), 0o600); err != nil {
 		return fmt.Errorf("writing the server's address: %w", err)
 	}
-	return writeAdmin(s.material.authority, url, adminName, AdminLifetime, s.AdminKubeconfig())
+	return nil
 }
 
 // KeepAdminKubeconfig writes the kubeconfig anew in time, until ctx is done.

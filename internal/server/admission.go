@@ -3,10 +3,10 @@ package server
 import (
 	"context"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"gatehouse.dev/gatehouse/authz/rbac"
 	"gatehouse.dev/gatehouse/authz/rbac/escalation"
@@ -40,19 +40,20 @@ func (s *Server) admission() admission.Chain {
 	return chain
 }
 
-// livePolicy knows the rules of the index, and looks into the store for a role
-// that the index does not have yet: a binding often follows its role at once.
+// roleTimeout bounds how long the judging of a binding waits for the store.
+const roleTimeout = 10 * time.Second
+
+// livePolicy has the rules of users from the index, and those of the role that
+// a binding refers to from the store: a binding often follows its role at once,
+// and must not be judged by what the role allowed before.
 type livePolicy struct {
 	*rbac.Index
 	server *Server
 }
 
 func (p livePolicy) RoleRules(ref rbacv1.RoleRef, namespace string) ([]rbacv1.PolicyRule, error) {
-	rules, err := p.Index.RoleRules(ref, namespace)
-	if !apierrors.IsNotFound(err) {
-		return rules, err
-	}
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(p.server.draining, roleTimeout)
+	defer cancel()
 	if ref.Kind == "ClusterRole" {
 		role, err := p.server.objects.clusterRoles.Get(ctx, "", ref.Name)
 		if err != nil {

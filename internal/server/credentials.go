@@ -48,7 +48,11 @@ func identify(cfg *config.Configuration, m *material, objects serviceaccount.Obj
 		if err != nil {
 			return nil, err
 		}
-		c.follow("client-ca-file", bundle.Status, bundle.Run)
+		name := "client-ca-file"
+		if file != cfg.Authentication.ClientCAFile {
+			name = "own-client-ca"
+		}
+		c.follow(name, bundle.Status, bundle.Run)
 		chain = append(chain, clientcert.New(bundle))
 	}
 

@@ -51,7 +51,7 @@ func gather(ctx context.Context, cfg *config.Configuration, dir *etcd.Directory)
 		m.clientCAs = append(m.clientCAs, dir.Join("ca.crt"))
 		m.rootCA = m.authority.PEM()
 	}
-	if file := cfg.Authentication.ClientCAFile; file != "" {
+	if file := cfg.Authentication.ClientCAFile; file != "" && !slices.Contains(m.clientCAs, file) {
 		m.clientCAs = append(m.clientCAs, file)
 	}
 	if err := m.gatherRoot(cfg); err != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -39,23 +40,14 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.trail.Start(); err != nil {
 		return err
 	}
-	runner, err := s.controllers()
-	if err != nil {
-		return err
-	}
-	config, err := s.tlsConfig()
-	if err != nil {
-		return err
-	}
-	web := s.webServer(config)
 	work, working := errgroup.WithContext(ctx)
 	work.Go(func() error {
-		if err := web.ServeTLS(s.listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.web.ServeTLS(s.listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serving: %w", err)
 		}
 		return nil
 	})
-	work.Go(func() error { return runner.Run(working) })
+	work.Go(func() error { return s.runner.Run(working) })
 	work.Go(func() error {
 		s.material.serving.Run(working, func(err error) { s.log.Error("renewing the serving certificate", "err", err) })
 		return nil
@@ -65,28 +57,31 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	work.Go(func() error {
 		<-working.Done()
-		return s.shutdown(web)
+		return s.shutdown()
 	})
-	err = work.Wait()
-	return errors.Join(err, s.trail.Shutdown())
+	return errors.Join(work.Wait(), s.trail.Shutdown())
 }
 
 // shutdown ends streams at once and gives requests time to finish.
-func (s *Server) shutdown(web *http.Server) error {
+func (s *Server) shutdown() error {
 	s.log.Info("draining")
 	s.drain()
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
-	if err := web.Shutdown(ctx); err != nil {
-		_ = web.Close()
+	if err := s.web.Shutdown(ctx); err != nil {
+		_ = s.web.Close()
 		s.log.Warn("requests were cut off", "after", drainTimeout)
 	}
 	return nil
 }
 
-func (s *Server) webServer(config *tls.Config) *http.Server {
+func (s *Server) webServer(handler http.Handler) (*http.Server, error) {
+	config, err := s.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
 	return &http.Server{
-		Handler:           s.handler,
+		Handler:           handler,
 		TLSConfig:         config,
 		ReadHeaderTimeout: handshakeTimeout,
 		IdleTimeout:       idleTimeout,
@@ -96,7 +91,7 @@ func (s *Server) webServer(config *tls.Config) *http.Server {
 		ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
 			return authn.WithConn(ctx, new(authn.Conn))
 		},
-	}
+	}, nil
 }
 
 // tlsConfig asks for a client certificate and never demands or verifies one:
@@ -140,7 +135,7 @@ func (s *Server) withNames(config *tls.Config) (*tls.Config, error) {
 			names = pair.Names()
 		}
 		for _, name := range names {
-			byName[name] = pair
+			byName[strings.ToLower(name)] = pair
 		}
 		go pair.Run(s.draining, func(err error) { s.log.Error("reloading a certificate of --tls-sni-cert-key", "err", err) })
 	}
@@ -149,10 +144,12 @@ func (s *Server) withNames(config *tls.Config) (*tls.Config, error) {
 	}
 	fallback := config.GetCertificate
 	config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-		if pair, ok := byName[hello.ServerName]; ok {
+		// Names of hosts are alike in any case (RFC 4343).
+		asked := strings.ToLower(hello.ServerName)
+		if pair, ok := byName[asked]; ok {
 			return pair.GetCertificate(hello)
 		}
-		if pair, ok := byName[wildcard(hello.ServerName)]; ok {
+		if pair, ok := byName[wildcard(asked)]; ok {
 			return pair.GetCertificate(hello)
 		}
 		return fallback(hello)

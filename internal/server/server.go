@@ -28,6 +28,7 @@ import (
 	"gatehouse.dev/gatehouse/internal/api/policy"
 	"gatehouse.dev/gatehouse/internal/audit"
 	"gatehouse.dev/gatehouse/internal/config"
+	"gatehouse.dev/gatehouse/internal/controller"
 	"gatehouse.dev/gatehouse/internal/etcd"
 	"gatehouse.dev/gatehouse/internal/metrics"
 	"gatehouse.dev/gatehouse/internal/pki"
@@ -57,7 +58,8 @@ type Server struct {
 	authorizer  *authz.Chain
 	credentials *credentials
 	stripes     *authn.Stripes
-	handler     http.Handler
+	runner      *controller.Runner
+	web         *http.Server
 
 	// draining is done when streams are to end, and serving until then.
 	draining context.Context
@@ -68,12 +70,13 @@ type Server struct {
 
 // New builds a server that serves cfg, which must be valid, and returns once it
 // could answer. It listens already, and serves when [Server.Run] is called. On
-// an error nothing is left behind but an empty data directory.
+// an error nothing of it goes on; a data directory that was made by then is
+// whole, and the next start goes on with it.
 func New(ctx context.Context, cfg *config.Configuration, release string, log *slog.Logger) (*Server, error) {
 	s := &Server{cfg: cfg, release: release, log: log, index: rbac.New(), stripes: authn.NewStripes()}
 	s.draining, s.drain = context.WithCancel(context.WithoutCancel(ctx))
 	for _, step := range []func(context.Context) error{
-		s.listen, s.openStore, s.buildAPI, s.followStore, s.populate, s.buildDoor,
+		s.listen, s.openStore, s.buildAPI, s.followStore, s.populate, s.buildDoor, s.leaveAddress,
 	} {
 		if err := step(ctx); err != nil {
 			s.close()
@@ -144,6 +147,7 @@ func (s *Server) buildAPI(ctx context.Context) error {
 		Release:        s.release,
 		RequestTimeout: time.Duration(s.cfg.Limits.RequestTimeout),
 		Admission:      s.admission(),
+		Authorizer:     s.authorizer,
 		Tokens:         &tokenRequests{s.issuer()},
 		Changed:        stripesOf{s.stripes, s.log}.changed,
 	})
@@ -214,7 +218,14 @@ func (s *Server) buildDoor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.handler, err = s.door()
+	if s.runner, err = s.controllers(); err != nil {
+		return err
+	}
+	handler, err := s.door()
+	if err != nil {
+		return err
+	}
+	s.web, err = s.webServer(handler)
 	return err
 }
 
@@ -235,6 +246,9 @@ func (s *Server) Storage() string {
 // close takes down what New has built so far, the newest first.
 func (s *Server) close() {
 	s.drain()
+	if s.trail != nil {
+		_ = s.trail.Shutdown()
+	}
 	if s.stopInformers != nil {
 		s.stopInformers()
 	}
