@@ -68,7 +68,8 @@ func TestKeyBindsEveryPart(t *testing.T) {
 }
 
 func TestEveryTableHasItsOwnKey(t *testing.T) {
-	if table(t, 8).Key("k", "token", nil) == table(t, 8).Key("k", "token", nil) {
+	one, other := table(t, 8), table(t, 8)
+	if one.Key("k", "token", nil) == other.Key("k", "token", nil) {
 		t.Error("two tables give one credential the same key")
 	}
 }

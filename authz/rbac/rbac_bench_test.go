@@ -1,6 +1,7 @@
 package rbac_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -139,7 +140,7 @@ func indexed(o rbac.Objects) func(*authz.Attributes) bool {
 	x := rbac.New()
 	x.Replace(o)
 	return func(a *authz.Attributes) bool {
-		answer, _ := x.Authorize(nil, a)
+		answer, _ := x.Authorize(context.Background(), a)
 		return answer.Verdict == authz.Allow
 	}
 }

@@ -6,7 +6,6 @@ import (
 
 	apimachineryversion "k8s.io/apimachinery/pkg/version"
 	"k8s.io/component-base/compatibility"
-	basecompatibility "k8s.io/component-base/compatibility"
 )
 
 // kubernetesVersion is the version of Kubernetes whose API this is.
@@ -16,7 +15,7 @@ const kubernetesVersion = "1.37"
 // our own as build metadata. What a client reads must be a semantic version of
 // Kubernetes: kubectl and client libraries parse it and choose by it.
 type serverVersion struct {
-	basecompatibility.EffectiveVersion
+	compatibility.EffectiveVersion
 	info apimachineryversion.Info
 }
 

@@ -170,6 +170,7 @@ func TestNewKey(t *testing.T) {
 		{"Ed25519", edwards, nil, "no algorithm"},
 		{"private", p256, nil, "no algorithm"},
 		{"other curve's algorithm", p256.Public(), []string{"ES384"}, "cannot be used"},
+		//lint:ignore SA1019 there is no other way to make a key that is none
 		{"not on the curve", &ecdsa.PublicKey{Curve: elliptic.P256(), X: p256.X, Y: p256.X}, nil, "not a point"},
 	}
 	for _, tt := range tests {

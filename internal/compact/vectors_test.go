@@ -137,7 +137,9 @@ func (k *wycheproofKey) public() (crypto.PublicKey, error) {
 	if curve == nil {
 		return nil, os.ErrInvalid
 	}
-	return &ecdsa.PublicKey{Curve: curve, X: number(k.X), Y: number(k.Y)}, nil
+	size := (curve.Params().BitSize + 7) / 8
+	point := append([]byte{4}, number(k.X).FillBytes(make([]byte, size))...)
+	return ecdsa.ParseUncompressedPublicKey(curve, append(point, number(k.Y).FillBytes(make([]byte, size))...))
 }
 
 func readJSON(t *testing.T, path string, into any) {

@@ -37,9 +37,9 @@ func appendSettings(all []setting, v reflect.Value, above []string) []setting {
 			continue
 		}
 		flag, option, _ := strings.Cut(field.Tag.Get("flag"), ",")
-		if strings.Contains(flag, "*") {
+		if before, after, starred := strings.Cut(flag, "*"); starred {
 			// audit.log.batch.maxSize is audit-*-batch-max-size of log.
-			flag = strings.Replace(flag, "*", path[1], 1)
+			flag = before + path[1] + after
 		}
 		all = append(all, setting{
 			path:  strings.Join(path, "."),

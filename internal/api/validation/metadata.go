@@ -18,7 +18,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -68,5 +68,5 @@ func ValidateLegacyFinalizer(name string, at *field.Path) field.ErrorList {
 // NameIsPathSegment is the rule for names that need to be nothing more than one
 // segment of a URL path: those of roles and of their bindings.
 func NameIsPathSegment(name string, _ bool) []string {
-	return path.IsValidPathSegmentName(name)
+	return content.IsPathSegmentName(name)
 }
