@@ -1,0 +1,182 @@
+package identity_test
+
+import (
+	"crypto/x509/pkix"
+	"net/http"
+	"strings"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// note is what /readyz?verbose says of a file that is not in force.
+func (w *world) note(file string) bool {
+	w.t.Helper()
+	a := w.as(credential{}).ask("GET", "/readyz?verbose", nil)
+	if a.code != http.StatusOK {
+		w.t.Errorf("readyz: %d %s", a.code, a.body)
+	}
+	return strings.Contains(a.body, "[!]"+file+" is bad on disk")
+}
+
+// stale is whether the metric says so.
+func (w *world) stale(file string) bool {
+	w.t.Helper()
+	a := w.admin.ask("GET", "/metrics", nil)
+	for _, value := range []string{"0", "1"} {
+		if strings.Contains(a.body, `gatehouse_file_stale{file="`+file+`"} `+value+"\n") {
+			return value == "1"
+		}
+	}
+	w.t.Fatalf("no gatehouse_file_stale for %s in %s", file, a.body)
+	return false
+}
+
+func TestTokenFileReload(t *testing.T) {
+	w := start(t, map[string]string{"tokens.csv": "joes-t0ken,joe,uid-7\nanns-t0ken,ann,uid-8\n"})
+	joe, ann := w.as(credential{token: "joes-t0ken"}), w.as(credential{token: "anns-t0ken"})
+	for _, who := range []*caller{joe, ann} {
+		if _, a := who.whoami(); a.code != http.StatusCreated {
+			t.Fatalf("at first: %d", a.code)
+		}
+	}
+	if w.note("token-auth-file") || w.stale("token-auth-file") {
+		t.Error("a good file is told of")
+	}
+
+	w.write("tokens.csv", "joes-t0ken,joe,uid-7\nbad-l1ne\n")
+	w.eventually("telling of a bad file", func() bool { return w.note("token-auth-file") })
+	if !w.stale("token-auth-file") {
+		t.Error("the metric does not tell of a bad file")
+	}
+	if log := w.Log(); !strings.Contains(log, "token file is bad; the last good one stays in force") || !strings.Contains(log, "record 2") || strings.Contains(log, "bad-l1ne") {
+		t.Error("the log does not say what is wrong, or says too much")
+	}
+	for _, who := range []*caller{joe, ann} {
+		if _, a := who.whoami(); a.code != http.StatusCreated || !a.warm {
+			t.Errorf("while the file is bad: %d", a.code)
+		}
+	}
+
+	w.write("tokens.csv", "bobs-t0ken,bob,uid-9\njoes-t0ken,joe,uid-7,dev\n")
+	bob := w.as(credential{token: "bobs-t0ken"})
+	w.eventually("taking a new token", func() bool { _, a := bob.whoami(); return a.code == http.StatusCreated })
+	if _, a := ann.whoami(); a.code != http.StatusUnauthorized || !a.warm {
+		t.Errorf("a token that was removed: %d", a.code)
+	}
+	if got, _ := joe.whoami(); len(got.Groups) != 2 || got.Groups[0] != "dev" {
+		t.Errorf("a token whose groups have changed: %+v", got)
+	}
+	if w.note("token-auth-file") || w.stale("token-auth-file") {
+		t.Error("a mended file is told of")
+	}
+}
+
+// The certificates of a CA end when it is taken out of the file, on connections
+// that are open too.
+func TestClientCAReload(t *testing.T) {
+	first, second := newAuthority(t, "first"), newAuthority(t, "second")
+	w := start(t, map[string]string{"ca.pem": first.pem()})
+	jane := w.as(credential{cert: first.sign(pkix.Name{CommonName: "jane"}, nil)})
+	joe := credential{cert: second.sign(pkix.Name{CommonName: "joe"}, nil)}
+	if _, a := jane.whoami(); a.code != http.StatusCreated {
+		t.Fatalf("at first: %d", a.code)
+	}
+	expect401(t, w.as(joe).ask("GET", "/version", nil))
+
+	w.write("ca.pem", "no certificate")
+	w.eventually("telling of a bad file", func() bool { return w.note("client-ca-file") })
+	if !w.stale("client-ca-file") || w.stale("own-client-ca") {
+		t.Error("the metrics do not tell which file is bad")
+	}
+	if _, a := jane.whoami(); a.code != http.StatusCreated || !a.warm {
+		t.Errorf("while the file is bad: %d", a.code)
+	}
+
+	w.write("ca.pem", first.pem()+second.pem())
+	w.eventually("taking another CA", func() bool { _, a := w.as(joe).whoami(); return a.code == http.StatusCreated })
+	if _, a := jane.whoami(); a.code != http.StatusCreated || !a.warm {
+		t.Errorf("with both: %d", a.code)
+	}
+	w.write("ca.pem", second.pem())
+	var last answer
+	w.eventually("refusing the CA that is gone", func() bool { _, last = jane.whoami(); return last.code != http.StatusCreated })
+	if expect401(t, last); !last.warm || jane.dials.Load() != 1 {
+		t.Error("it was refused on another connection")
+	}
+	if a := w.admin.ask("GET", "/api/v1/namespaces", nil); a.code != http.StatusOK {
+		t.Errorf("our own CA: %d", a.code)
+	}
+}
+
+// A key that signs no more verifies on, until it is taken out of the files.
+func TestKeyRotation(t *testing.T) {
+	old, next := newKey(t), newKey(t)
+	w := start(t, map[string]string{"sign.key": keyPEM(t, old), "verify.pem": publicPEM(t, old)},
+		"--service-account-signing-key-file=DIR/sign.key", "--service-account-key-file=DIR/verify.pem")
+	w.namespace("x")
+	w.account("x", "sa")
+	before, legacy := w.token("x", "sa", "", ""), w.legacyToken("x", "legacy", "sa")
+	code := func(token string) int {
+		_, a := w.as(credential{token: token}).whoami()
+		return a.code
+	}
+	restart := func() {
+		w.Restart()
+		w.admin = w.administrator()
+	}
+
+	w.write("sign.key", keyPEM(t, next))
+	w.write("verify.pem", publicPEM(t, next)+publicPEM(t, old))
+	restart()
+	after := w.token("x", "sa", "", "")
+	for name, token := range map[string]string{"old": before, "legacy": legacy, "new": after} {
+		if got := code(token); got != http.StatusCreated {
+			t.Errorf("with both keys the %s token: %d", name, got)
+		}
+	}
+
+	w.write("verify.pem", publicPEM(t, next))
+	restart()
+	if got := code(after); got != http.StatusCreated {
+		t.Errorf("with the new key the new token: %d", got)
+	}
+	for name, token := range map[string]string{"old": before, "legacy": legacy} {
+		if got := code(token); got != http.StatusUnauthorized {
+			t.Errorf("with the new key the %s token: %d", name, got)
+		}
+		if got := w.admin.review(token); got.Authenticated {
+			t.Errorf("with the new key a TokenReview of the %s token: %+v", name, got)
+		}
+	}
+}
+
+// What is granted and taken back is in force soon, and what cannot be decided
+// is no permission.
+func TestPermissionsFollow(t *testing.T) {
+	w := start(t, map[string]string{"tokens.csv": "joes-t0ken,joe,uid-7,dev\n"})
+	joe := w.as(credential{token: "joes-t0ken"})
+	code := func() int { return joe.ask("GET", "/api/v1/nodes", nil).code }
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "devs"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "nodes"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "dev"}},
+	}
+	role := &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: "nodes"},
+		Rules:      []rbacv1.PolicyRule{{Verbs: []string{"list"}, APIGroups: []string{""}, Resources: []string{"nodes"}}},
+	}
+	w.admin.must("POST", rbac+"clusterrolebindings", binding, nil)
+	const missing = `: RBAC: clusterrole.rbac.authorization.k8s.io \"nodes\" not found`
+	w.eventually("saying which role is missing", func() bool {
+		a := joe.ask("GET", "/api/v1/nodes", nil)
+		return a.code == http.StatusForbidden && strings.Contains(a.body, missing)
+	})
+	for range 5 {
+		w.admin.must("POST", rbac+"clusterroles", role, nil)
+		w.eventually("granting", func() bool { return code() == http.StatusOK })
+		w.admin.must("DELETE", rbac+"clusterroles/nodes", nil, nil)
+		w.eventually("taking back", func() bool { return code() == http.StatusForbidden })
+	}
+}

@@ -1,0 +1,130 @@
+package identity_test
+
+import (
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// everything is an audit policy that leaves nothing out.
+const everything = `{"apiVersion":"audit.k8s.io/v1","kind":"Policy","rules":[{"level":"RequestResponse"}]}`
+
+// What proves an identity is nowhere to be read but where it was given: not in
+// the log of the most talkative server, not in the fullest audit log, not in
+// the metrics.
+func TestSecrecy(t *testing.T) {
+	ca := newAuthority(t, "clients")
+	w := start(t, map[string]string{
+		"ca.pem": ca.pem(), "policy.yaml": everything, "tokens.csv": "canary-static,joe,uid-7,system:masters\n",
+	}, "-v=10", "--audit-policy-file=DIR/policy.yaml", "--audit-log-path=DIR/audit.log")
+	w.namespace("x")
+	w.account("x", "sa")
+	secrets := map[string]string{"static token": "canary-static"}
+	plant := func(name string) string {
+		secrets[name] = "canary-" + strings.ReplaceAll(name, " ", "-")
+		return secrets[name]
+	}
+
+	// Credentials that are accepted.
+	w.as(credential{cert: ca.sign(pkix.Name{CommonName: "jane"}, nil)}).whoami()
+	w.as(credential{token: "canary-static"}).must("GET", "/api/v1/secrets", nil, nil)
+	secrets["bound token"] = w.token("x", "sa", "", "")
+	secrets["legacy token"] = w.legacyToken("x", "legacy", "sa")
+	for _, name := range []string{"bound token", "legacy token"} {
+		w.as(credential{token: secrets[name]}).whoami()
+		w.admin.review(secrets[name])
+		w.admin.review(flip(secrets[name]))
+		w.as(credential{token: flip(secrets[name])}).whoami()
+	}
+	// Credentials that are refused, in every place that people put them.
+	w.as(credential{token: plant("bad token")}).whoami()
+	w.admin.review(plant("reviewed token"))
+	for name, scheme := range map[string]string{"odd scheme": "Token ", "no scheme": "", "basic": "Basic ", "tab": "Bearer\t"} {
+		w.as(credential{header: http.Header{"Authorization": {scheme + plant(name)}}}).whoami()
+	}
+	basic := http.Request{Header: http.Header{}}
+	basic.SetBasicAuth("joe", plant("password"))
+	w.as(credential{header: basic.Header}).whoami()
+	w.admin.ask("GET", "/api/v1/namespaces?access_token="+url.QueryEscape(plant("token in the URL")), nil)
+	w.as(credential{header: http.Header{
+		"Connection": {"Upgrade"}, "Upgrade": {"websocket"},
+		"Sec-Websocket-Protocol": {"base64url.bearer.authorization.k8s.io." + base64.RawURLEncoding.EncodeToString([]byte(plant("websocket")))},
+	}, http1: true}).ask("GET", "/api/v1/pods?watch=1", nil)
+	// Secrets that are written, read, changed and gone.
+	path := inNamespace("x", "secrets")
+	w.admin.must("POST", path, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "s", Annotations: map[string]string{
+			"kubectl.kubernetes.io/last-applied-configuration": `{"stringData":{"a":"` + plant("applied") + `"}}`,
+		}},
+		StringData: map[string]string{"a": plant("created")}, Data: map[string][]byte{"b": []byte(plant("data"))},
+	}, nil)
+	w.admin.must("PATCH", path+"/s", `{"stringData":{"a":"`+plant("patched")+`"}}`, nil)
+	for _, verb := range []string{"GET", "DELETE"} {
+		w.admin.must(verb, path+"/s", nil, nil)
+		w.admin.must("GET", path, nil, nil)
+	}
+	w.admin.ask("POST", path, `{"metadata":{"name":"bad name"},"stringData":{"a":"`+plant("refused")+`"}}`)
+	w.admin.ask("POST", path, `{"metadata":{"name":"s"},"stringData":{"a":["`+plant("of another type")+`"]}}`)
+	w.admin.ask("POST", path, `{"metadata":{"name":"s"},"stringData":"`+plant("cut off"))
+	metrics := w.admin.ask("GET", "/metrics", nil)
+
+	// The server's own keys.
+	for _, file := range []string{"ca.key", "service-account.key", "serving.key", "encryption.yaml", "admin.kubeconfig"} {
+		for i, part := range w.keys(file) {
+			secrets[file+" "+string(rune('a'+i))] = part
+		}
+	}
+	audit, err := os.ReadFile(w.file("audit.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for place, text := range map[string]string{"log": w.Log(), "audit log": string(audit), "metrics": metrics.body} {
+		for name, secret := range secrets {
+			for _, form := range []string{secret, base64.StdEncoding.EncodeToString([]byte(secret)), url.QueryEscape(secret)} {
+				if strings.Contains(text, form) {
+					t.Errorf("the %s has the %s", place, name)
+				}
+			}
+			// A token's signature alone is as good as the token.
+			if i := strings.LastIndexByte(secret, '.'); i > 0 && strings.Contains(text, secret[i+1:]) {
+				t.Errorf("the %s has the signature of the %s", place, name)
+			}
+		}
+	}
+	// That all this was written down at all is seen by what is no secret.
+	for _, want := range []string{`"resource":"tokenreviews"`, `"verb":"patch"`, `"a":"[redacted]"`, "access_token=[redacted]", "legacy"} {
+		if !strings.Contains(string(audit), want) {
+			t.Errorf("the audit log has no %s", want)
+		}
+	}
+	if !strings.Contains(w.Log(), "authentication failed") {
+		t.Error("the log tells of no refusal")
+	}
+}
+
+// keys returns the long base64 lines of a file of the data folder.
+func (w *world) keys(file string) []string {
+	w.t.Helper()
+	text, err := os.ReadFile(filepath.Join(w.DataDir, file))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if file == "admin.kubeconfig" { // its certificate is no secret
+		_, after, _ := strings.Cut(string(text), "client-key-data")
+		text = []byte(after)
+	}
+	found := regexp.MustCompile(`[A-Za-z0-9+/]{40,}`).FindAllString(string(text), -1)
+	if len(found) == 0 {
+		w.t.Fatalf("no key in %s", file)
+	}
+	return found
+}
