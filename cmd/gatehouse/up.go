@@ -51,6 +51,9 @@ writes an administrator's kubeconfig. It takes all flags of gatehouse serve.`,
 		if u.ephemeral && cmd.Flags().Changed("data-dir") {
 			return usage(cmd, "--ephemeral and --data-dir contradict each other", "leave one of them out")
 		}
+		if dir := cmd.Flags().Lookup("data-dir"); dir.Value.String() == "" {
+			return usage(cmd, "--data-dir is empty, and there is nowhere to keep the way in", "name a folder, or run gatehouse serve")
+		}
 		ctx, stop := untilSignal(cmd.Context())
 		defer stop()
 		return u.run(ctx)
