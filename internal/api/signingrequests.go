@@ -75,26 +75,35 @@ func prepareApproved(_ context.Context, r, old *signingRequest) {
 }
 
 // prepareSigned lets a write through /status change everything but the verdict,
-// which belongs to /approval.
+// which belongs to /approval. A client that sends the verdict back need not have
+// every detail of it; one that adds or removes one is refused by validation.
 func prepareSigned(_ context.Context, r, old *signingRequest) {
 	r.Spec = old.Spec
-	var kept []certificatesv1.CertificateSigningRequestCondition
-	for _, c := range r.Status.Conditions {
-		if !verdict(c.Type) {
-			kept = append(kept, c)
-		}
-	}
-	for _, c := range old.Status.Conditions {
-		if verdict(c.Type) {
-			kept = append(kept, c)
-		}
-	}
-	r.Status.Conditions = kept
+	keepVerdict(r, old, certificatesv1.CertificateApproved)
+	keepVerdict(r, old, certificatesv1.CertificateDenied)
 	stampConditions(r, old)
 }
 
-func verdict(t certificatesv1.RequestConditionType) bool {
-	return t == certificatesv1.CertificateApproved || t == certificatesv1.CertificateDenied
+// keepVerdict puts the stored conditions of one type where r has them, if it has
+// as many.
+func keepVerdict(r, old *signingRequest, t certificatesv1.RequestConditionType) {
+	stored, sent := placesOf(old, t), placesOf(r, t)
+	if len(stored) != len(sent) {
+		return
+	}
+	for i, place := range sent {
+		r.Status.Conditions[place] = old.Status.Conditions[stored[i]]
+	}
+}
+
+func placesOf(r *signingRequest, t certificatesv1.RequestConditionType) []int {
+	var places []int
+	for i, c := range r.Status.Conditions {
+		if c.Type == t {
+			places = append(places, i)
+		}
+	}
+	return places
 }
 
 // stampConditions sets the times that a client left out.

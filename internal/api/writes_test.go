@@ -2,6 +2,14 @@ package api_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"math/big"
 	"slices"
 	"strings"
 	"sync"
@@ -95,6 +103,63 @@ func TestPartsAreApart(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			expect(t, do(t, h, "PATCH", tt.path, mergeType, tt.patch), 200, tt.want)
 			if w := do(t, h, "GET", pod, "", ""); strings.Contains(w.Body.String(), tt.not) {
+				t.Errorf("%q is in %s", tt.not, w.Body)
+			}
+		})
+	}
+}
+
+// Approving, signing and asking are three permissions, and none does the work
+// of another.
+func TestSigningRequestParts(t *testing.T) {
+	_, h := start(t, nil)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject := pkix.Name{CommonName: "jane"}
+	asked, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: subject}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: subject}
+	signed, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b64 := func(kind string, der []byte) string {
+		return base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	const all = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+	certificate := `{"status":{"certificate":"` + b64("CERTIFICATE", signed) + `"}}`
+	expect(t, do(t, h, "POST", all, jsonType, `{"metadata":{"name":"r"},"spec":{"signerName":"example.org/s","usages":["client auth"],`+
+		`"username":"root","groups":["system:masters"],"request":"`+b64("CERTIFICATE REQUEST", asked)+`"},"status":{"conditions":[{"type":"Approved","status":"True"}]}}`),
+		201, `"username":"tester"`)
+	for _, tt := range []struct {
+		name, part, patch string
+		code              int
+		want, not         string // of what is stored then
+	}{
+		{"approve when asking", "", `{}`, 200, `"status":{}`, "system:masters"},
+		{"approve the object", "", `{"status":{"conditions":[{"type":"Approved","status":"True"}]}}`, 200, `"status":{}`, "Approved"},
+		{"become another requester", "", `{"spec":{"username":"root"}}`, 200, `"username":"tester"`, "root"},
+		{"approve through status", "/status", `{"status":{"conditions":[{"type":"Approved","status":"True"}]}}`, 422, `"status":{}`, "Approved"},
+		{"sign through approval", "/approval", certificate, 200, `"status":{}`, `"certificate":`},
+		{"become another requester through approval", "/approval", `{"spec":{"username":"root"}}`, 200, `"username":"tester"`, "root"},
+		{"approve", "/approval", `{"status":{"conditions":[{"type":"Approved","status":"True","reason":"because"}]}}`, 200, `"reason":"because"`, `"certificate":`},
+		{"take the approval back through status", "/status", `{"status":{"conditions":null}}`, 422, `"reason":"because"`, `"certificate":`},
+		{"take the approval back", "/approval", `{"status":{"conditions":null}}`, 422, `"reason":"because"`, `"certificate":`},
+		{"reword the approval through status", "/status", `{"status":{"conditions":[{"type":"Approved","status":"True","reason":"other"}]}}`, 200, `"reason":"because"`, "other"},
+		{"sign", "/status", certificate, 200, `"certificate":`, "other"},
+		{"sign again", "/status", `{"status":{"certificate":null}}`, 422, `"certificate":`, "other"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			expect(t, do(t, h, "PATCH", all+"/r"+tt.part, mergeType, tt.patch), tt.code, "")
+			w := do(t, h, "GET", all+"/r", "", "")
+			expect(t, w, 200, tt.want)
+			object, _, _ := strings.Cut(w.Body.String(), `"managedFields"`)
+			_, rest, _ := strings.Cut(w.Body.String(), `"spec"`)
+			if strings.Contains(object+rest, tt.not) {
 				t.Errorf("%q is in %s", tt.not, w.Body)
 			}
 		})
