@@ -50,7 +50,10 @@ const (
 	StaticToken          Method = "StaticToken"
 	ServiceAccount       Method = "ServiceAccount"
 	LegacyServiceAccount Method = "LegacyServiceAccount"
-	Unauthenticated      Method = "Anonymous"
+	// FrontProxy is an authenticating proxy's word for who is calling. The
+	// credential is the proxy's certificate.
+	FrontProxy      Method = "FrontProxy"
+	Unauthenticated Method = "Anonymous"
 	// Internal is the server acting on itself. No credential ever proves it.
 	Internal Method = "Internal"
 )
@@ -79,8 +82,12 @@ type Identity struct {
 	UID    string
 	Groups []string
 	Extra  map[string][]string
-	// Credential is what proved the identity.
+	// Credential is what proved the identity. Where there is an Impersonator, it
+	// is his.
 	Credential Credential
+	// Impersonator is who acts as this identity because he may, or nil. What
+	// ends with a user ends with either of the two.
+	Impersonator *Identity
 }
 
 // GetName returns the name.

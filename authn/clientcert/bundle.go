@@ -3,6 +3,7 @@ package clientcert
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -24,6 +25,8 @@ type Bundle struct {
 // roots is what one reading of the file found.
 type roots struct {
 	pool *x509.CertPool
+	// members are the digests of the certificates.
+	members map[[sha256.Size]byte]bool
 	// inForce ends when another reading takes effect.
 	inForce *authn.Generation
 }
@@ -45,7 +48,9 @@ func OpenBundle(path string, notify func(error)) (*Bundle, error) {
 // readRoots reads the certificates of a PEM file. Blocks of other kinds, and
 // those with headers, are skipped, as Kubernetes skips them.
 func readRoots(data []byte) (*roots, error) {
-	r := &roots{pool: x509.NewCertPool(), inForce: new(authn.Generation)}
+	r := &roots{
+		pool: x509.NewCertPool(), members: make(map[[sha256.Size]byte]bool), inForce: new(authn.Generation),
+	}
 	blocks, certs := bytes.Count(data, []byte("-----BEGIN CERTIFICATE-----")), 0
 	for n := 1; ; n++ {
 		var block *pem.Block
@@ -64,11 +69,12 @@ func readRoots(data []byte) (*roots, error) {
 			return nil, fmt.Errorf("PEM block %d: %w", n, err)
 		}
 		r.pool.AddCert(cert)
+		r.members[sha256.Sum256(cert.Raw)] = true
 	}
 	if certs < blocks {
 		return nil, fmt.Errorf("%d of %d certificates are broken PEM", blocks-certs, blocks)
 	}
-	if r.pool.Equal(x509.NewCertPool()) {
+	if len(r.members) == 0 {
 		return nil, errors.New("no certificate: write at least one CA certificate in PEM")
 	}
 	return r, nil
@@ -96,3 +102,17 @@ func (b *Bundle) Status() reload.Status { return b.file.Status() }
 // Pool returns the certificates in force, for a server to name them to its
 // clients in the handshake. The caller must not change it.
 func (b *Bundle) Pool() *x509.CertPool { return b.current.Load().pool }
+
+// Shares reports whether any certificate is in force in both bundles.
+func (b *Bundle) Shares(other *Bundle) bool {
+	here, there := b.current.Load().members, other.current.Load().members
+	if len(here) > len(there) {
+		here, there = there, here
+	}
+	for id := range here {
+		if there[id] {
+			return true
+		}
+	}
+	return false
+}

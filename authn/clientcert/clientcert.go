@@ -39,13 +39,30 @@ const (
 const maxRefused = 10 * time.Second
 
 // An Authenticator authenticates client certificates.
-type Authenticator struct{ bundle *Bundle }
+type Authenticator struct {
+	bundle   *Bundle
+	method   identity.Method
+	identify Identify
+}
+
+// An Identify says who a certificate stands for that has been verified, and
+// fills in its name, UID, groups and extra. Its error says why it stands for
+// nobody.
+type Identify func(leaf *x509.Certificate) (*identity.Identity, error)
 
 // New returns an [authn.Authenticator] of the client certificates that chain to
 // bundle. The server must ask for a certificate but not verify it
 // ([crypto/tls.RequestClientCert]), and should give every request its
 // [authn.Conn]; without, each request is verified anew.
-func New(bundle *Bundle) *Authenticator { return &Authenticator{bundle} }
+func New(bundle *Bundle) *Authenticator {
+	return NewFor(bundle, identity.ClientCertificate, identify)
+}
+
+// NewFor is [New] for certificates of another kind, which stand for whom
+// identify says, and are called method.
+func NewFor(bundle *Bundle, method identity.Method, identify Identify) *Authenticator {
+	return &Authenticator{bundle, method, identify}
+}
 
 // A verdict is what was found about the certificates of a connection.
 type verdict struct {
@@ -90,21 +107,22 @@ func (a *Authenticator) judge(certs []*x509.Certificate, now time.Time) *verdict
 	chain, err := verify(certs, roots.pool, now)
 	if err != nil {
 		v.err = &authn.Refusal{
-			Method: identity.ClientCertificate,
+			Method: a.method,
 			Reason: "verifying certificate " + describe(certs[0]) + " failed",
 			Cause:  err,
 		}
 		return v
 	}
-	who, err := identify(chain[0], chain[len(chain)-1])
+	who, err := a.identify(chain[0])
 	if err != nil {
 		v.err = &authn.Refusal{
-			Method: identity.ClientCertificate,
+			Method: a.method,
 			Reason: "certificate " + describe(certs[0]) + " names no user",
 			Cause:  err,
 		}
 		return v
 	}
+	who.Credential = credential(a.method, chain)
 	v.res = &authn.Result{Identity: who, Until: firstEnd(chain), Rests: []authn.Stamp{rests}}
 	return v
 }

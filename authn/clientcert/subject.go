@@ -20,7 +20,7 @@ func uidType() asn1.ObjectIdentifier { return asn1.ObjectIdentifier{1, 3, 6, 1, 
 
 // identify returns who a verified certificate stands for: the common name is
 // the user, the organizations are the groups.
-func identify(leaf, root *x509.Certificate) (*identity.Identity, error) {
+func identify(leaf *x509.Certificate) (*identity.Identity, error) {
 	name := leaf.Subject.CommonName
 	if name == "" {
 		return nil, errors.New("the subject has no common name")
@@ -30,20 +30,24 @@ func identify(leaf, root *x509.Certificate) (*identity.Identity, error) {
 		return nil, err
 	}
 	groups := slices.DeleteFunc(slices.Clone(leaf.Subject.Organization), func(g string) bool { return g == "" })
-	id := fingerprint(leaf)
 	return &identity.Identity{
 		Name:   name,
 		UID:    uid,
 		Groups: identity.WithAuthenticated(groups),
-		Extra:  map[string][]string{identity.CredentialIDKey: {id}},
-		Credential: identity.Credential{
-			Method:    identity.ClientCertificate,
-			Issuer:    fingerprint(root),
-			ID:        id,
-			IssuedAt:  leaf.NotBefore,
-			ExpiresAt: leaf.NotAfter,
-		},
+		Extra:  map[string][]string{identity.CredentialIDKey: {fingerprint(leaf)}},
 	}, nil
+}
+
+// credential names a verified certificate, and the root it chains to.
+func credential(method identity.Method, chain []*x509.Certificate) identity.Credential {
+	leaf, root := chain[0], chain[len(chain)-1]
+	return identity.Credential{
+		Method:    method,
+		Issuer:    fingerprint(root),
+		ID:        fingerprint(leaf),
+		IssuedAt:  leaf.NotBefore,
+		ExpiresAt: leaf.NotAfter,
+	}
 }
 
 // parseUID returns the UID of the subject, or "" if it has none. Its errors are
