@@ -21,7 +21,8 @@ type bearer struct{ tokens TokenVerifier }
 // refused, so that its sender learns that it counts for nothing; an
 // authenticator of another scheme in the same [Chain] may still accept it.
 //
-// The header stays in the request; whoever passes the request on removes it.
+// The header stays in the request; whoever passes the request on removes it
+// with [RemoveTokens].
 func Bearer(tokens TokenVerifier) Authenticator { return bearer{tokens} }
 
 func (b bearer) Authenticate(r *http.Request) (*Result, error) {
@@ -38,21 +39,33 @@ func (b bearer) Authenticate(r *http.Request) (*Result, error) {
 		return nil, Refuse(AnyBearer, unread(value))
 	}
 	token := value[len(scheme):]
+	return presented(r, token, b.tokens)
+}
+
+// presented verifies a token that r was sent with as a bearer token. If nobody
+// takes it, that is a refusal.
+func presented(r *http.Request, token string, tokens TokenVerifier) (*Result, error) {
 	if len(token) > MaxToken {
 		return nil, errTooLong
 	}
-	res, err := b.tokens.VerifyToken(r.Context(), token, nil)
+	res, err := tokens.VerifyToken(r.Context(), token, nil)
 	if err == nil {
-		err = complete(res, b.tokens)
+		err = complete(res, tokens)
 	}
 	switch {
 	case err == nil:
 		return res, nil
 	case !refused(err):
-		// A token was presented and nobody took it: that is a refusal.
 		return nil, &Refusal{Method: AnyBearer, Reason: invalidToken, passed: []error{err}}
 	}
 	return nil, err
+}
+
+// RemoveTokens removes from h every bearer token that [Bearer] or [WebSocket]
+// would read, whether it was accepted or not.
+func RemoveTokens(h http.Header) {
+	delete(h, "Authorization")
+	removeSubprotocols(h)
 }
 
 // unread says why an Authorization header is no bearer token. It repeats only

@@ -1,0 +1,110 @@
+package authn
+
+import (
+	"encoding/base64"
+	"net/http"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	subprotocols = "Sec-Websocket-Protocol" // as http.CanonicalHeaderKey writes it
+	// tokenSubprotocol begins the subprotocol that is a token in disguise.
+	tokenSubprotocol = "base64url.bearer.authorization.k8s.io."
+)
+
+type webSocket struct{ tokens TokenVerifier }
+
+// WebSocket returns an [Authenticator] of the bearer token among the
+// subprotocols of a WebSocket handshake, where a browser can put one:
+// "base64url.bearer.authorization.k8s.io." and the token in unpadded base64url
+// (k8s.io/apiserver pkg/authentication/request/websocket). There has to be
+// another subprotocol, for the server to choose.
+//
+// It is stricter than Kubernetes about the encoding: bits that count for
+// nothing must be zero, so that a token has one form, and an empty token is
+// refused. Requests that are no WebSocket handshake have no credential here.
+// Whoever passes the request on removes the token with [RemoveTokens].
+func WebSocket(tokens TokenVerifier) Authenticator { return webSocket{tokens} }
+
+func (a webSocket) Authenticate(r *http.Request) (*Result, error) {
+	if !isWebSocket(r.Header) {
+		return nil, ErrNoCredential
+	}
+	var encoded string
+	found, others := 0, 0
+	for _, values := range r.Header[subprotocols] {
+		for protocol := range strings.SplitSeq(values, ",") {
+			if rest, ok := strings.CutPrefix(strings.TrimSpace(protocol), tokenSubprotocol); ok {
+				encoded = rest
+				found++
+			} else {
+				others++
+			}
+		}
+	}
+	switch {
+	case found == 0:
+		return nil, ErrNoCredential
+	case found > 1:
+		return nil, Refuse(AnyBearer, "multiple base64.bearer.authorization tokens specified")
+	case len(encoded) > base64.RawURLEncoding.EncodedLen(MaxToken):
+		return nil, errTooLong
+	}
+	token, err := decodeStrictly(encoded)
+	switch {
+	case err != nil:
+		return nil, Refuse(AnyBearer, "invalid base64.bearer.authorization token encoding")
+	case !utf8.ValidString(token):
+		return nil, Refuse(AnyBearer, "invalid base64.bearer.authorization token")
+	case others == 0:
+		return nil, Refuse(AnyBearer, "missing additional subprotocol")
+	}
+	return presented(r, token, a.tokens)
+}
+
+// decodeStrictly reads unpadded base64url. The library skips line breaks, which
+// no header has.
+func decodeStrictly(encoded string) (string, error) {
+	if strings.ContainsAny(encoded, "\r\n") {
+		return "", base64.CorruptInputError(0)
+	}
+	token, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
+	return string(token), err
+}
+
+// isWebSocket tells handshakes of WebSocket (RFC 6455 section 4.1) as
+// Kubernetes does.
+func isWebSocket(h http.Header) bool {
+	upgrade := h["Upgrade"]
+	return len(upgrade) > 0 && strings.EqualFold(upgrade[0], "websocket") &&
+		slices.ContainsFunc(h["Connection"], func(v string) bool { return strings.Contains(strings.ToLower(v), "upgrade") })
+}
+
+// removeSubprotocols removes the subprotocols that are tokens. Case does not
+// count, because some server may not count it.
+func removeSubprotocols(h http.Header) {
+	isToken := func(protocol string) bool {
+		protocol = strings.TrimSpace(protocol)
+		return len(protocol) >= len(tokenSubprotocol) && strings.EqualFold(protocol[:len(tokenSubprotocol)], tokenSubprotocol)
+	}
+	var kept []string
+	found := false
+	for _, values := range h[subprotocols] {
+		for protocol := range strings.SplitSeq(values, ",") {
+			if isToken(protocol) {
+				found = true
+			} else {
+				kept = append(kept, strings.TrimSpace(protocol))
+			}
+		}
+	}
+	switch {
+	case !found:
+	case len(kept) == 0:
+		delete(h, subprotocols)
+	default:
+		h[subprotocols] = []string{strings.Join(kept, ",")}
+	}
+}
