@@ -49,6 +49,12 @@ func Decision(ctx context.Context, answer authz.Answer, err error) {
 	}
 }
 
+// Impersonated writes who the caller of ctx acts as into the event, beside the
+// caller himself. Constraint is the verb that was allowed, or empty.
+func Impersonated(ctx context.Context, who *identity.Identity, constraint string) {
+	audit.LogImpersonatedUser(ctx, who, constraint)
+}
+
 // annotateCredential writes what proved the caller of ctx into the event, and
 // what its authenticator had to say.
 func annotateCredential(ctx context.Context, annotations []authn.Annotation) {

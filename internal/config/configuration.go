@@ -160,6 +160,39 @@ type Authentication struct {
 	// none of them is refused. Without it, the service account issuers.
 	// Default: none.
 	APIAudiences []string `json:"apiAudiences" flag:"api-audiences"`
+
+	RequestHeader RequestHeader `json:"requestHeader"`
+}
+
+// RequestHeader is which authenticating proxies are believed when they say in
+// the headers of a request who is calling.
+type RequestHeader struct {
+	// The file with the CA certificates, in PEM form, that the client
+	// certificate of an authenticating proxy must chain to. Use a CA that signs
+	// for nobody else: its certificates can act as anybody. Needed for the
+	// other settings of the proxy.
+	// Default: none.
+	ClientCAFile string `json:"clientCAFile" flag:"requestheader-client-ca-file" path:"read"`
+	// The common names that a proxy's certificate may have. Without it, every
+	// certificate of the CA is a proxy's. Needed if the CA is also one of
+	// clients.
+	// Default: none.
+	AllowedNames []string `json:"allowedNames" flag:"requestheader-allowed-names"`
+	// The headers with the user name, such as X-Remote-User. The first with a
+	// value counts. Needed with the CA.
+	// Default: none.
+	UsernameHeaders []string `json:"usernameHeaders" flag:"requestheader-username-headers"`
+	// The headers with the UID, of which X-Remote-Uid must be one. The first
+	// with a value counts.
+	// Default: none.
+	UIDHeaders []string `json:"uidHeaders" flag:"requestheader-uid-headers"`
+	// The headers with a group each, such as X-Remote-Group. All count.
+	// Default: none.
+	GroupHeaders []string `json:"groupHeaders" flag:"requestheader-group-headers"`
+	// What the names of headers with extra attributes begin with, such as
+	// X-Remote-Extra-. The rest of the name is the key, percent-encoded.
+	// Default: none.
+	ExtraHeaderPrefixes []string `json:"extraHeaderPrefixes" flag:"requestheader-extra-headers-prefix"`
 }
 
 // ServiceAccounts is how service account tokens are signed and verified.

@@ -66,6 +66,12 @@ etcd-servers                            stringSlice   []
 max-mutating-requests-inflight          int           200
 max-requests-inflight                   int           400
 request-timeout                         duration      1m0s
+requestheader-allowed-names             stringSlice   []
+requestheader-client-ca-file            string
+requestheader-extra-headers-prefix      stringSlice   []
+requestheader-group-headers             stringSlice   []
+requestheader-uid-headers               stringSlice   []
+requestheader-username-headers          stringSlice   []
 root-ca-file                            string                          of kube-controller-manager
 secure-port                             int           6443
 service-account-auto-token-secrets      bool          false             not in kube-apiserver

@@ -35,6 +35,7 @@ func (c *Configuration) Validate() error {
 	k.tls()
 	k.storage()
 	k.etcd()
+	k.requestHeader()
 	k.serviceAccounts()
 	k.authorization()
 	k.audit()

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"gatehouse.dev/gatehouse/internal/config"
+	"gatehouse.dev/gatehouse/internal/pki"
 )
 
 // minimal is a command line that is accepted.
@@ -23,6 +24,9 @@ var shared = []string{
 // audited is minimal with both audit backends.
 var audited = append(minimal[:len(minimal):len(minimal)],
 	"--audit-policy-file=pki/policy.yaml", "--audit-log-path=audit.log", "--audit-webhook-config-file=pki/webhook.kubeconfig")
+
+// proxied are flags that believe an authenticating proxy.
+var proxied = []string{"--requestheader-client-ca-file=pki/ca.crt", "--requestheader-username-headers=X-Remote-User"}
 
 // Each case adds args to a command line that is accepted. What is wanted are
 // the beginnings of the problems, in order; none means that args are accepted.
@@ -91,6 +95,24 @@ var validations = []struct {
 	{"missing file", minimal, []string{"--client-ca-file=no"}, []string{"--client-ca-file: no: no such file"}},
 	{"folder for a file", minimal, []string{"--token-auth-file=pki"}, []string{"--token-auth-file: pki: is a folder"}},
 	{"one missing file of two", minimal, []string{"--service-account-key-file=pki/sa.pub", "--service-account-key-file=no"}, []string{"--service-account-key-file: no: no such file"}},
+
+	{"proxy", minimal, proxied, nil},
+	{"proxy with all", minimal, append(proxied[:2:2], "--requestheader-allowed-names=a,b", "--requestheader-uid-headers=x-remote-uid,Other",
+		"--requestheader-group-headers=X-Remote-Group", "--requestheader-extra-headers-prefix=X-Remote-Extra-"), nil},
+	{"proxy without CA", minimal, []string{"--requestheader-allowed-names=a", "--requestheader-username-headers=X-Remote-User"}, []string{
+		"--requestheader-allowed-names: has no effect without authentication.requestHeader.clientCAFile (--requestheader-client-ca-file)",
+		"--requestheader-username-headers: has no effect without",
+	}},
+	{"proxy without names of users", minimal, proxied[:1], []string{"--requestheader-client-ca-file: lets nobody in without"}},
+	{"proxy with empty names", minimal, append(proxied[:2:2], "--requestheader-allowed-names= ,", "--requestheader-group-headers=,X-Remote-Group"), []string{
+		"--requestheader-group-headers: entry 1 is empty",
+		"--requestheader-allowed-names: entry 2 is empty", "--requestheader-allowed-names: entry 1 is only white space",
+	}},
+	{"proxy with names that are none", minimal, append(proxied[:2:2], "--requestheader-group-headers= ", "--requestheader-extra-headers-prefix=X-Remote-Extra:"), []string{
+		`--requestheader-group-headers: " " is not a name of a header`, `--requestheader-extra-headers-prefix: "X-Remote-Extra:" is not a name`,
+	}},
+	{"proxy with a UID header of its own", minimal, append(proxied[:2:2], "--requestheader-uid-headers=Uid"), []string{"--requestheader-uid-headers: does not have X-Remote-Uid"}},
+	{"proxy with no CA file", minimal, append(proxied[1:2:2], "--requestheader-client-ca-file=no"), []string{"--requestheader-client-ca-file: no: no such file"}},
 
 	{"everything allowed", minimal, []string{"--authorization-mode=AlwaysAllow"}, []string{"--authorization-mode: AlwaysAllow together with authentication.anonymous (--anonymous-auth)"}},
 	{"everything allowed to the known", minimal, []string{"--authorization-mode=AlwaysAllow", "--anonymous-auth=false"}, nil},
@@ -162,6 +184,37 @@ func TestValidate(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A CA of clients is none of proxies, unless these have names.
+func TestSharedCA(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a", "b"} {
+		if _, err := pki.OpenAuthority(dir, name, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b := filepath.Join(dir, "a.crt"), filepath.Join(dir, "b.crt")
+	for _, test := range []struct {
+		clients, proxies string
+		names            []string
+		refused          bool
+	}{
+		{a, b, nil, false},
+		{a, a, nil, true},
+		{a, a, []string{"--requestheader-allowed-names=proxy"}, false},
+	} {
+		args := append([]string{"--data-dir=data", "--service-account-issuer=https://gatehouse.example.org", proxied[1],
+			"--client-ca-file=" + test.clients, "--requestheader-client-ca-file=" + test.proxies}, test.names...)
+		c, err := load(t, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = c.Validate()
+		if (err != nil) != test.refused || err != nil && !strings.Contains(err.Error(), "any client could act as anybody") {
+			t.Errorf("%q: %v", args, err)
+		}
 	}
 }
 

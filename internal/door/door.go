@@ -20,15 +20,21 @@ import (
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 
 	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/authn/frontproxy"
 	"gatehouse.dev/gatehouse/authz"
+	"gatehouse.dev/gatehouse/impersonation"
 	"gatehouse.dev/gatehouse/internal/audit"
 )
 
-// Config is what the door is made of. All fields must be set.
+// Config is what the door is made of. All fields but ProxyHeaders must be set.
 type Config struct {
 	Authenticator authn.Authenticator
 	Authorizer    authz.Authorizer
-	Audit         *audit.Trail
+	Impersonation *impersonation.Checker
+	// ProxyHeaders are those in which an authenticating proxy is believed. Nobody
+	// behind the door sees them, nor the usual ones where there are none here.
+	ProxyHeaders frontproxy.Headers
+	Audit        *audit.Trail
 	// Handler answers the requests that were let in.
 	Handler http.Handler
 	// Codecs encode the door's own answers.
@@ -73,8 +79,8 @@ func New(cfg Config) http.Handler {
 	// From the inside out: a request passes the last of these first.
 	h := cfg.Handler
 	h = d.authorize(h)
-	h = d.refuseImpersonation(h)
 	h = d.limitInFlight(h)
+	h = d.impersonate(h)
 	h = d.recorder.Record(h)
 	h = d.authenticate(h)
 	h = d.limitTime(h)

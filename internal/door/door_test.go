@@ -25,8 +25,10 @@ import (
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authz"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/impersonation"
 	"gatehouse.dev/gatehouse/internal/audit"
 	"gatehouse.dev/gatehouse/internal/door"
+	"gatehouse.dev/gatehouse/internal/metrics"
 )
 
 // as authenticates everybody as one caller, or not at all.
@@ -99,6 +101,7 @@ func newDoor(t testing.TB, change func(*door.Config)) http.Handler {
 	if change != nil {
 		change(&cfg)
 	}
+	cfg.Impersonation = impersonation.New(cfg.Authorizer, metrics.New("test"))
 	return door.New(cfg)
 }
 

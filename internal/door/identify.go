@@ -3,7 +3,6 @@ package door
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -12,6 +11,8 @@ import (
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/impersonation"
+	"gatehouse.dev/gatehouse/internal/fieldname"
 )
 
 type resultKey struct{}
@@ -48,7 +49,7 @@ func (d *door) authenticate(next http.Handler) http.Handler {
 		for _, text := range res.Warnings {
 			warning.AddWarning(ctx, "", text)
 		}
-		stripIdentity(r.Header)
+		d.strip(r.Header)
 		if r.ProtoMajor == 2 && isAnonymous(res.Identity) {
 			// A stranger gets one connection per request, so that resetting
 			// streams costs him as much as us (CVE-2023-44487).
@@ -87,52 +88,13 @@ func isAnonymous(who *identity.Identity) bool {
 	return who.Name == identity.Anonymous || who.InGroup(identity.GroupUnauthenticated)
 }
 
-// stripIdentity removes the credential, and the headers of an authenticating
-// proxy in every spelling that some server behind us might take for them.
-func stripIdentity(h http.Header) {
-	delete(h, "Authorization")
-	for name := range h {
-		if namesIdentity(name) {
-			delete(h, name)
-		}
-	}
-}
-
-// namesIdentity tells header names that begin with X-Remote-, in any case and
-// with underscores for hyphens.
-func namesIdentity(name string) bool { return hasFoldedPrefix(name, "x-remote-") }
-
-// hasFoldedPrefix reports whether name begins with the lower-case prefix when
-// case and the difference of underscore and hyphen are ignored.
-func hasFoldedPrefix(name, prefix string) bool {
-	if len(name) < len(prefix) {
-		return false
-	}
-	for i := range len(prefix) {
-		c := name[i]
-		switch {
-		case c == '_':
-			c = '-'
-		case 'A' <= c && c <= 'Z':
-			c += 'a' - 'A'
-		}
-		if c != prefix[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// refuseImpersonation answers requests to act as somebody else. Letting them
-// through unheard would run them as the caller, who may do more.
-func (d *door) refuseImpersonation(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for name := range r.Header {
-			if hasFoldedPrefix(name, "impersonate-") {
-				d.fail(w, r, apierrors.NewBadRequest("this server does not offer impersonation: remove the header "+strings.ToValidUTF8(name, "")))
-				return
-			}
-		}
-		next.ServeHTTP(w, r)
+// strip removes the credential, and the headers of an authenticating proxy in
+// every spelling that some server behind us might take for them. Nor may the
+// caller have a server behind us drop such headers when we set them.
+func (d *door) strip(h http.Header) {
+	authn.RemoveTokens(h)
+	fieldname.Remove(h, d.ProxyHeaders.Claims)
+	fieldname.Unlist(h, func(name string) bool {
+		return d.ProxyHeaders.Claims(name) || impersonation.Claims(name) || fieldname.Equal(name, "Authorization")
 	})
 }

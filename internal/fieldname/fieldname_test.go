@@ -85,3 +85,23 @@ func FuzzUnlist(f *testing.F) {
 		}
 	})
 }
+
+// FuzzHasPrefix compares with the obvious way to say it.
+func FuzzHasPrefix(f *testing.F) {
+	for _, seed := range []string{"X-Remote-User", "x_remote_user", "X-Remote", "X-Remote-", "X\u212aRemote-User", "Impersonate_User", "", "\xff-remote-"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		folded := strings.Map(func(r rune) rune {
+			if 'A' <= r && r <= 'Z' {
+				return r + 'a' - 'A'
+			}
+			return r
+		}, strings.ReplaceAll(name, "_", "-"))
+		for _, prefix := range []string{"X-Remote-", "impersonate-"} {
+			if got, want := fieldname.HasPrefix(name, prefix), strings.HasPrefix(folded, strings.ToLower(prefix)); got != want {
+				t.Errorf("HasPrefix(%q, %q) = %v", name, prefix, got)
+			}
+		}
+	})
+}

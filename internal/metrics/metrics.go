@@ -24,8 +24,16 @@ type Registry struct {
 	own            *prometheus.Registry
 	authentication map[string]outcome
 	authorization  map[string]outcome
+	impersonation  map[attempt]outcome
+	permission     map[attempt]outcome
 	shedReading    prometheus.Counter
 	shedMutating   prometheus.Counter
+}
+
+// An attempt to act as somebody else, by its mode and how it ended.
+type attempt struct {
+	mode    string
+	allowed bool
 }
 
 type outcome struct {
@@ -50,6 +58,9 @@ func New(release string) *Registry {
 		prometheus.HistogramOpts{Name: "authorization_duration_seconds", Help: "Time to decide about a request.", Buckets: prometheus.ExponentialBuckets(1e-7, 4, 11)},
 		"allowed", "denied", "no-opinion", "error")
 
+	r.impersonation = r.attempts("attempts", "Attempts to act as somebody else, by mode and decision.")
+	r.permission = r.attempts("authorization_attempts", "Permissions asked for by attempts to act as somebody else, by mode and decision.")
+
 	shed := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "apiserver_dropped_requests_total", Help: "Requests answered with 429, by kind: readOnly or mutating.",
 	}, []string{"request_kind"})
@@ -67,6 +78,34 @@ func (r *Registry) outcomes(c prometheus.CounterOpts, h prometheus.HistogramOpts
 		out[result] = outcome{count.WithLabelValues(result), took.WithLabelValues(result)}
 	}
 	return out
+}
+
+// attempts are counted by mode and decision. The mode is empty where every one
+// was denied.
+func (r *Registry) attempts(name, help string) map[attempt]outcome {
+	labels := []string{"mode", "decision"}
+	count := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "apiserver_impersonation_" + name + "_total", Help: help}, labels)
+	took := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "apiserver_impersonation_" + name + "_duration_seconds", Help: "Time they took.", Buckets: prometheus.ExponentialBuckets(1e-6, 4, 11),
+	}, labels)
+	r.own.MustRegister(count, took)
+	out := make(map[attempt]outcome)
+	for _, mode := range []string{"", "associated-node", "arbitrary-node", "serviceaccount", "user-info", "legacy"} {
+		for decision, allowed := range map[string]bool{"allowed": true, "denied": false} {
+			out[attempt{mode, allowed}] = outcome{count.WithLabelValues(mode, decision), took.WithLabelValues(mode, decision)}
+		}
+	}
+	return out
+}
+
+// Impersonated counts one attempt to act as somebody else.
+func (r *Registry) Impersonated(mode string, allowed bool, took time.Duration) {
+	r.impersonation[attempt{mode, allowed}].add(took)
+}
+
+// ImpersonationChecked counts one permission that such an attempt asked for.
+func (r *Registry) ImpersonationChecked(mode string, allowed bool, took time.Duration) {
+	r.permission[attempt{mode, allowed}].add(took)
 }
 
 // Authenticated counts one authentication with one of the results above.

@@ -14,6 +14,9 @@ func TestHandler(t *testing.T) {
 	r.Authenticated("success", time.Microsecond)
 	r.Authenticated("failure", time.Millisecond)
 	r.Authorized("no-opinion", time.Microsecond)
+	r.Impersonated("user-info", true, time.Microsecond)
+	r.Impersonated("", false, time.Microsecond)
+	r.ImpersonationChecked("legacy", false, time.Microsecond)
 	r.Shed(true)
 	r.File("token-auth-file", func() (uint64, uint64, bool) { return 3, 1, true })
 
@@ -25,6 +28,10 @@ func TestHandler(t *testing.T) {
 		`authentication_attempts{result="failure"} 1`,
 		`authentication_attempts{result="error"} 0`,
 		`authorization_attempts_total{result="no-opinion"} 1`,
+		`apiserver_impersonation_attempts_total{decision="allowed",mode="user-info"} 1`,
+		`apiserver_impersonation_attempts_total{decision="denied",mode=""} 1`,
+		`apiserver_impersonation_authorization_attempts_total{decision="denied",mode="legacy"} 1`,
+		`apiserver_impersonation_attempts_duration_seconds_count{decision="allowed",mode="user-info"} 1`,
 		`apiserver_dropped_requests_total{request_kind="mutating"} 1`,
 		`apiserver_dropped_requests_total{request_kind="readOnly"} 0`,
 		`gatehouse_file_reloads_total{file="token-auth-file",status="success"} 3`,

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,15 +15,15 @@ import (
 
 	"gatehouse.dev/gatehouse/internal/api"
 	"gatehouse.dev/gatehouse/internal/api/policy"
+	"gatehouse.dev/gatehouse/internal/config"
 	"gatehouse.dev/gatehouse/internal/controller"
 )
 
 // Names of what the server keeps about itself.
 const (
-	trustConfigMap = "extension-apiserver-authentication"
-	digestSecret   = "gatehouse-digest-key"
-	digestType     = "gatehouse.dev/digest-key"
-	digestKey      = "key"
+	digestSecret = "gatehouse-digest-key"
+	digestType   = "gatehouse.dev/digest-key"
+	digestKey    = "key"
 )
 
 // bootstrapTries bounds how often a write is tried again that another process
@@ -39,6 +37,7 @@ type bootstrap struct {
 	objects *objects
 	// clientCAs are the files whose certificates clients may show.
 	clientCAs []string
+	proxies   config.RequestHeader
 	log       *slog.Logger
 }
 
@@ -155,46 +154,6 @@ func reconcile[V any, T interface {
 		}
 	}
 	return errors.New("other processes keep changing it")
-}
-
-// publishTrust tells extension API servers which client certificates to trust,
-// in the ConfigMap where they look for it (k8s.io/apiserver
-// pkg/server/options/authentication.go).
-func (b *bootstrap) publishTrust(ctx context.Context) error {
-	var bundle strings.Builder
-	for _, file := range b.clientCAs {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return fmt.Errorf("reading client CA: %w", err)
-		}
-		bundle.WriteString(strings.TrimSpace(string(text)) + "\n")
-	}
-	if bundle.Len() == 0 {
-		return nil
-	}
-	for range bootstrapTries {
-		cm, err := b.objects.configMaps.Get(ctx, metav1.NamespaceSystem, trustConfigMap)
-		switch {
-		case apierrors.IsNotFound(err):
-			_, err = b.objects.configMaps.Create(ctx, &corev1.ConfigMap{
-				ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: trustConfigMap},
-				Data:       map[string]string{"client-ca-file": bundle.String()},
-			})
-		case err == nil && cm.Data["client-ca-file"] == bundle.String():
-			return nil
-		case err == nil:
-			cm = cm.DeepCopy()
-			if cm.Data == nil {
-				cm.Data = map[string]string{}
-			}
-			cm.Data["client-ca-file"] = bundle.String()
-			_, err = b.objects.configMaps.Update(ctx, cm)
-		}
-		if err == nil || !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
-			return err
-		}
-	}
-	return fmt.Errorf("publishing %s: other processes keep changing it", trustConfigMap)
 }
 
 // sharedDigestKey returns the key that names static credentials, so that every

@@ -13,6 +13,7 @@ import (
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authn/anonymous"
 	"gatehouse.dev/gatehouse/authn/clientcert"
+	"gatehouse.dev/gatehouse/authn/frontproxy"
 	"gatehouse.dev/gatehouse/authn/serviceaccount"
 	"gatehouse.dev/gatehouse/authn/statictoken"
 	"gatehouse.dev/gatehouse/authn/verified"
@@ -29,6 +30,16 @@ type credentials struct {
 	requests authn.Authenticator
 	tokens   authn.TokenVerifier
 	files    []followed
+	// changed has something in it when a CA file has changed.
+	changed chan struct{}
+}
+
+// trustChanged wakes whoever waits for another CA to be in force.
+func (c *credentials) trustChanged() {
+	select {
+	case c.changed <- struct{}{}:
+	default: // somebody is about to be woken
+	}
 }
 
 // A followed file takes effect when it changes.
@@ -38,24 +49,14 @@ type followed struct {
 	run    func(context.Context)
 }
 
-// identify builds the authenticators in Kubernetes' order: certificates, then
+// identify builds the authenticators in Kubernetes' order: proxies, certificates,
 // tokens, then nobody (k8s.io/kubernetes pkg/kubeapiserver/authenticator).
 func identify(cfg *config.Configuration, m *material, objects serviceaccount.Objects, stripes *authn.Stripes, digestKey []byte, log *slog.Logger) (*credentials, error) {
-	c := &credentials{}
-	var chain []authn.Authenticator
-	for _, file := range m.clientCAs {
-		bundle, err := clientcert.OpenBundle(file, reporter(log, "client CA file", file))
-		if err != nil {
-			return nil, err
-		}
-		name := "client-ca-file"
-		if file != cfg.Authentication.ClientCAFile {
-			name = "own-client-ca"
-		}
-		c.follow(name, bundle.Status, bundle.Run)
-		chain = append(chain, clientcert.New(bundle))
+	c := &credentials{changed: make(chan struct{}, 1)}
+	chain, err := c.certificates(cfg, m, log)
+	if err != nil {
+		return nil, err
 	}
-
 	table, err := verified.NewTable[*authn.Result](rememberedTokens)
 	if err != nil {
 		return nil, fmt.Errorf("making the table of verified tokens: %w", err)
@@ -80,11 +81,67 @@ func identify(cfg *config.Configuration, m *material, objects serviceaccount.Obj
 		return nil, err
 	}
 	c.tokens = verified.Tokens(table, authn.AnyBearer, authn.Tokens(append(tokens, accounts)...))
-	c.requests = authn.Chain(append(chain, authn.Bearer(c.tokens))...)
+	c.requests = authn.Chain(append(chain, authn.Bearer(c.tokens), authn.WebSocket(c.tokens))...)
 	if cfg.Authentication.Anonymous {
 		c.requests = authn.OrAnonymous(c.requests, anonymous.New())
 	}
 	return c, nil
+}
+
+// certificates builds what authenticates by the certificate of a connection: a
+// proxy's first, because its word is more than itself.
+func (c *credentials) certificates(cfg *config.Configuration, m *material, log *slog.Logger) ([]authn.Authenticator, error) {
+	var bundles []*clientcert.Bundle
+	var chain []authn.Authenticator
+	for _, file := range m.clientCAs {
+		name := "client-ca-file"
+		if file != cfg.Authentication.ClientCAFile {
+			name = "own-client-ca"
+		}
+		bundle, err := c.bundle(name, file, log)
+		if err != nil {
+			return nil, err
+		}
+		bundles = append(bundles, bundle)
+		chain = append(chain, clientcert.New(bundle))
+	}
+	file := cfg.Authentication.RequestHeader.ClientCAFile
+	if file == "" {
+		return chain, nil
+	}
+	ca, err := c.bundle("requestheader-client-ca-file", file, log)
+	if err != nil {
+		return nil, err
+	}
+	proxies, err := frontproxy.New(frontproxy.Config{
+		CA: ca, AllowedNames: cfg.Authentication.RequestHeader.AllowedNames, ClientCAs: bundles, Headers: proxyHeaders(cfg),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--requestheader-client-ca-file %s: %w", file, err)
+	}
+	return append([]authn.Authenticator{proxies}, chain...), nil
+}
+
+// bundle opens a file of CA certificates and follows it.
+func (c *credentials) bundle(name, file string, log *slog.Logger) (*clientcert.Bundle, error) {
+	report := reporter(log, name, file)
+	bundle, err := clientcert.OpenBundle(file, func(problem error) {
+		report(problem)
+		if problem == nil {
+			c.trustChanged()
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.follow(name, bundle.Status, bundle.Run)
+	return bundle, nil
+}
+
+// proxyHeaders are those in which an authenticating proxy is believed.
+func proxyHeaders(cfg *config.Configuration) frontproxy.Headers {
+	h := cfg.Authentication.RequestHeader
+	return frontproxy.Headers{Username: h.UsernameHeaders, UID: h.UIDHeaders, Groups: h.GroupHeaders, ExtraPrefixes: h.ExtraHeaderPrefixes}
 }
 
 func (c *credentials) follow(name string, status func() reload.Status, run func(context.Context)) {

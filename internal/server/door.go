@@ -13,6 +13,7 @@ import (
 
 	"gatehouse.dev/gatehouse/authz"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/impersonation"
 	"gatehouse.dev/gatehouse/internal/api/review"
 	reviewvalidation "gatehouse.dev/gatehouse/internal/api/validation/review"
 	"gatehouse.dev/gatehouse/internal/door"
@@ -42,6 +43,8 @@ func (s *Server) door() (http.Handler, error) {
 	return door.New(door.Config{
 		Authenticator: s.credentials.requests,
 		Authorizer:    s.authorizer,
+		Impersonation: impersonation.New(s.authorizer, s.metrics),
+		ProxyHeaders:  proxyHeaders(s.cfg),
 		Audit:         s.trail,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch {

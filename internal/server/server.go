@@ -206,7 +206,13 @@ func (s *Server) populate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return (&bootstrap{objects: s.objects, clientCAs: s.material.clientCAs, log: s.log}).run(ctx, roles)
+	return s.bootstrap().run(ctx, roles)
+}
+
+func (s *Server) bootstrap() *bootstrap {
+	return &bootstrap{
+		objects: s.objects, clientCAs: s.material.clientCAs, proxies: s.cfg.Authentication.RequestHeader, log: s.log,
+	}
 }
 
 func (s *Server) buildDoor(ctx context.Context) error {

@@ -1,0 +1,60 @@
+package door
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+
+	"gatehouse.dev/gatehouse/impersonation"
+	"gatehouse.dev/gatehouse/internal/audit"
+)
+
+// impersonate lets the caller act as somebody else if the request asks for that
+// and he may, and answers 400 or 403 otherwise. Behind it the caller is whom he
+// acts as, and nothing in the headers tells that he is not.
+func (d *door) impersonate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		want, err := impersonation.Read(r.Header)
+		if err != nil {
+			d.fail(w, r, apierrors.NewBadRequest(err.Error()))
+			return
+		}
+		if want == nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		impersonation.Remove(r.Header)
+		ctx := r.Context()
+		info, _ := genericapirequest.RequestInfoFrom(ctx)
+		a := attributesOf(info)
+		if a.User = callerOf(ctx); a.User == nil {
+			d.fail(w, r, apierrors.NewInternalError(errors.New("no User found in the context")))
+			return
+		}
+		grant, err := d.Impersonation.Decide(ctx, &a, want)
+		if err != nil {
+			d.refuseToAct(w, r, a.User.Name, want.Name, err)
+			return
+		}
+		d.Log.DebugContext(ctx, "impersonation", "user", a.User.Name, "as", want.Name, "constraint", grant.Constraint)
+		audit.Impersonated(ctx, grant.Identity, grant.Constraint)
+		next.ServeHTTP(w, r.WithContext(genericapirequest.WithUser(ctx, grant.Identity)))
+	})
+}
+
+// refuseToAct answers 403 with what the caller may not do. That an authorizer
+// failed is for the log.
+func (d *door) refuseToAct(w http.ResponseWriter, r *http.Request, caller, as string, err error) {
+	refusal, ok := errors.AsType[*impersonation.Refusal](err)
+	if !ok {
+		d.fail(w, r, apierrors.NewInternalError(fmt.Errorf("deciding about impersonation: %w", err)))
+		return
+	}
+	if refusal.Cause != nil {
+		d.Log.ErrorContext(r.Context(), "authorization of impersonation failed", "err", refusal.Cause, "user", caller, "as", as)
+	}
+	d.fail(w, r, forbidden(&refusal.Asked, refusal.Reason))
+}
