@@ -115,6 +115,11 @@ type Storage struct {
 	// store encrypts Secrets with a key of its own. Needed with etcd servers.
 	// Default: none.
 	EncryptionProviderConfigFile string `json:"encryptionProviderConfigFile" flag:"encryption-provider-config" path:"read"`
+	// The size of the embedded database, in bytes, at which it refuses writes
+	// until something is deleted: from 16777216 (16 MiB) to 107374182400
+	// (100 GiB), and 8 GiB unless told otherwise. An etcd cluster has its own.
+	// Default: 8589934592.
+	QuotaBackendBytes int64 `json:"quotaBackendBytes" flag:"quota-backend-bytes"`
 
 	Etcd Etcd `json:"etcd"`
 }

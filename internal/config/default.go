@@ -42,7 +42,7 @@ func Default() *Configuration {
 		APIVersion: APIVersion,
 		Kind:       Kind,
 		Serving:    Serving{BindAddress: net.IPv4zero, SecurePort: 6443},
-		Storage:    Storage{Etcd: Etcd{Prefix: "/registry"}},
+		Storage:    Storage{QuotaBackendBytes: 8 << 30, Etcd: Etcd{Prefix: "/registry"}},
 		Authentication: Authentication{
 			Anonymous: true,
 		},

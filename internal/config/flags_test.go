@@ -65,6 +65,7 @@ etcd-prefix                             string        /registry
 etcd-servers                            stringSlice   []
 max-mutating-requests-inflight          int           200
 max-requests-inflight                   int           400
+quota-backend-bytes                     int64         8589934592        of etcd
 request-timeout                         duration      1m0s
 requestheader-allowed-names             stringSlice   []
 requestheader-client-ca-file            string

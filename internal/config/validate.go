@@ -21,6 +21,14 @@ const (
 	maxTokenExpiration = Duration((1 << 32) * time.Second)
 )
 
+// The smallest and largest quota of the embedded etcd, in bytes. Below, the
+// default roles and the history of a busy minute do not fit; above, etcd advises
+// against it (its documentation, "System limits").
+const (
+	minQuota = 16 << 20
+	maxQuota = 100 << 30
+)
+
 // Validate returns everything that is wrong with c as one error that joins a
 // [Problem] for each: what is out of range, contradicts something else, would
 // have no effect, or names a file that cannot be read. It opens files to see
@@ -166,10 +174,16 @@ func (k *check) storage() {
 	if p := s.Etcd.Prefix; !strings.HasPrefix(p, "/") || p == "/" || path.Clean(p) != p {
 		k.refuse(&s.Etcd.Prefix, "write it as /registry", "%q is not a path below /", p)
 	}
+	if q := s.QuotaBackendBytes; q < minQuota || q > maxQuota {
+		k.refuse(&s.QuotaBackendBytes, "give a number of bytes between 16 MiB and 100 GiB", "%d is not between %d and %d", q, minQuota, maxQuota)
+	}
 	switch external := len(s.Etcd.Servers) > 0; {
 	case external && s.DataDir != "":
 		k.refuse(&s.DataDir, "remove one of the two", "is for the embedded etcd, and %s replaces it", k.name(&s.Etcd.Servers))
 	case external:
+		if s.QuotaBackendBytes != Default().Storage.QuotaBackendBytes {
+			k.refuse(&s.QuotaBackendBytes, "set it where etcd is started", "is for the embedded etcd, and %s replaces it", k.name(&s.Etcd.Servers))
+		}
 		k.shared()
 	case s.DataDir == "":
 		k.refuse(&s.DataDir, "name a folder for the embedded etcd, or the servers of an etcd cluster",

@@ -75,6 +75,10 @@ var validations = []struct {
 	{"etcd with password, and not a URL", shared, []string{"--etcd-servers=root:hunter2@a,root:hunter2@a"}, []string{
 		"--etcd-servers: entry 3 is given twice", "--etcd-servers: holds a user name", "--etcd-servers: holds a user name",
 	}},
+	{"quota", minimal, []string{"--quota-backend-bytes=16777216"}, nil},
+	{"no quota", minimal, []string{"--quota-backend-bytes=0"}, []string{"--quota-backend-bytes: 0 is not between"}},
+	{"quota above what etcd bears", minimal, []string{"--quota-backend-bytes=1000000000000"}, []string{"--quota-backend-bytes: 1000000000000 is not between"}},
+	{"quota of a cluster", shared, []string{"--quota-backend-bytes=16777216"}, []string{"--quota-backend-bytes: is for the embedded etcd"}},
 	{"prefix", minimal, []string{"--etcd-prefix=/a/b"}, nil},
 	{"prefix with dots", minimal, []string{"--etcd-prefix=/a/../b"}, []string{`--etcd-prefix: "/a/../b" is not a path`}},
 	{"empty prefix", minimal, []string{"--etcd-prefix="}, []string{`--etcd-prefix: "" is not a path`}},

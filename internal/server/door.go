@@ -38,7 +38,7 @@ func (s *Server) door() (http.Handler, error) {
 		mux.Handle(e.Path+"/", e)
 	}
 	mux.Handle("GET /metrics", s.metricsHandler())
-	mux.Handle("POST "+snapshotPath, http.HandlerFunc(s.serveSnapshot))
+	mux.Handle("POST "+SnapshotPath, http.HandlerFunc(s.serveSnapshot))
 	resources := s.api.Handler()
 	return door.New(door.Config{
 		Authenticator: s.credentials.requests,
@@ -110,7 +110,7 @@ func (s *Server) healthEndpoints() []*health.Endpoint {
 	store := health.Check{Name: "etcd", Failing: s.storeFailing}
 	caches := health.Check{Name: "informer-sync", Failing: func(*http.Request) error { return s.api.Ready() }}
 	stopping := health.Check{Name: "shutdown", Failing: func(*http.Request) error { return s.draining.Err() }}
-	var notes []health.Note
+	notes := []health.Note{{Name: "etcd-space", Text: func() string { return s.space.Space().String() }}}
 	for _, f := range s.credentials.files {
 		notes = append(notes, health.Note{Name: f.name, Text: func() string {
 			if f.status().Problem == nil {

@@ -49,6 +49,7 @@ type Server struct {
 	material  *material
 	embedded  *etcd.Embedded
 	client    *clientv3.Client
+	space     *etcd.Keeper
 
 	trail       *audit.Trail
 	metrics     *metrics.Registry
@@ -118,13 +119,14 @@ func (s *Server) openStore(ctx context.Context) error {
 		return err
 	}
 	s.metrics = metrics.New(s.release)
+	s.space = etcd.NewKeeper(s.client, s.embedded, s.log)
 	return s.material.claim.Hold(ctx, s.client)
 }
 
 func (s *Server) connect(ctx context.Context) (err error) {
 	log := s.log.With("component", "etcd")
 	if s.directory != nil && len(s.cfg.Storage.Etcd.Servers) == 0 {
-		if s.embedded, err = etcd.Start(ctx, s.directory.Join("etcd"), log); err != nil {
+		if s.embedded, err = etcd.Start(ctx, s.directory.Join("etcd"), log, etcd.WithQuota(s.cfg.Storage.QuotaBackendBytes)); err != nil {
 			return err
 		}
 		s.client = s.embedded.Client()

@@ -4,14 +4,16 @@
 // operator's own or the one that [Create] makes, and the library does the
 // encryption. This package adds names for the keys: an [ID] tells which key a
 // store or a snapshot needs without telling anything of the key, so that a
-// process with the wrong one stops before it writes.
+// process with the wrong one stops before it writes. And with keys derived from
+// them it authenticates what is saved, see [Keys.Seal].
+//
+// It refuses a file that it cannot read whole, and tells nothing of what is in
+// one when it does.
 package atrest
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -38,6 +40,8 @@ type Keys struct {
 	Transformers map[schema.GroupResource]value.Transformer
 	// IDs are the names of the keys, the one that writes first.
 	IDs []ID
+	// sealing are keys derived from them.
+	sealing map[ID][]byte
 }
 
 // Load reads the keys from an EncryptionConfiguration. It returns no keys and
@@ -47,7 +51,7 @@ func Load(ctx context.Context, path string) (Keys, error) {
 	if path == "" {
 		return Keys{}, nil
 	}
-	ids, err := identify(path)
+	keys, err := Read(path)
 	if err != nil {
 		return Keys{}, err
 	}
@@ -55,7 +59,7 @@ func Load(ctx context.Context, path string) (Keys, error) {
 	if err != nil {
 		return Keys{}, fmt.Errorf("reading encryption configuration %s: %w", path, err)
 	}
-	keys := Keys{Transformers: map[schema.GroupResource]value.Transformer{}, IDs: ids}
+	keys.Transformers = map[schema.GroupResource]value.Transformer{}
 	for gr, t := range cfg.Transformers {
 		keys.Transformers[gr] = t
 	}
@@ -79,35 +83,29 @@ func Create(path string) error {
 	})
 }
 
-// Rotate puts a new key in front of those in a file that [Create] made. It
-// writes from the next start on, when everything is also written anew; the old
-// ones stay for reading. It returns the new key's ID.
-func Rotate(path string) (ID, error) {
+// Read reads the keys that are in an EncryptionConfiguration itself, without
+// their transformers. Those of a key management service are its own affair.
+func Read(path string) (Keys, error) {
 	cfg, err := read(path)
 	if err != nil {
-		return "", err
+		return Keys{}, err
 	}
-	for i := range cfg.Resources {
-		for _, p := range cfg.Resources[i].Providers {
-			if p.Secretbox == nil {
-				continue
+	keys := Keys{sealing: map[ID][]byte{}}
+	for _, r := range cfg.Resources {
+		for _, p := range r.Providers {
+			for _, k := range keysOf(p) {
+				id := idOf(k)
+				if keys.sealing[id] != nil {
+					continue
+				}
+				if keys.sealing[id], err = sealingKey(k); err != nil {
+					return Keys{}, fmt.Errorf("encryption configuration %s: %w", path, err)
+				}
+				keys.IDs = append(keys.IDs, id)
 			}
-			key := newKey(time.Now())
-			p.Secretbox.Keys = append([]apiserverv1.Key{key}, p.Secretbox.Keys...)
-			return idOf(key), write(path, cfg)
 		}
 	}
-	return "", fmt.Errorf("%s has no secretbox provider: add a key to it by hand", path)
-}
-
-// newKey makes a key of 256 bits, named by the time it was made.
-func newKey(now time.Time) apiserverv1.Key {
-	secret := make([]byte, 32)
-	rand.Read(secret)
-	return apiserverv1.Key{
-		Name:   "key-" + now.UTC().Format("20060102-150405"),
-		Secret: base64.StdEncoding.EncodeToString(secret),
-	}
+	return keys, nil
 }
 
 func write(path string, cfg *apiserverv1.EncryptionConfiguration) error {
@@ -133,40 +131,6 @@ func read(path string) (*apiserverv1.EncryptionConfiguration, error) {
 		return nil, fmt.Errorf("encryption configuration %s is not of the kind EncryptionConfiguration", path)
 	}
 	return &cfg, nil
-}
-
-// identify names the keys that are in the file itself. Those of a key
-// management service are its own affair.
-func identify(path string) ([]ID, error) {
-	cfg, err := read(path)
-	if err != nil {
-		return nil, err
-	}
-	var ids []ID
-	seen := map[ID]bool{}
-	for _, r := range cfg.Resources {
-		for _, p := range r.Providers {
-			for _, k := range keysOf(p) {
-				if id := idOf(k); !seen[id] {
-					seen[id] = true
-					ids = append(ids, id)
-				}
-			}
-		}
-	}
-	return ids, nil
-}
-
-func keysOf(p apiserverv1.ProviderConfiguration) []apiserverv1.Key {
-	switch {
-	case p.AESGCM != nil:
-		return p.AESGCM.Keys
-	case p.AESCBC != nil:
-		return p.AESCBC.Keys
-	case p.Secretbox != nil:
-		return p.Secretbox.Keys
-	}
-	return nil
 }
 
 func idOf(k apiserverv1.Key) ID {
