@@ -15,7 +15,7 @@ var layers = []layer{
 	{"words", []string{".", "identity", "internal/secret"}},
 	{"files", []string{"internal/pki/wholefile"}},
 	{"mechanism", []string{
-		"internal/compact", "internal/config/strictyaml", "internal/etcd", "internal/fieldname", "internal/jose", "internal/keyring",
+		"internal/compact", "internal/config/strictyaml", "internal/etcd", "internal/etcd/...", "internal/fieldname", "internal/jose", "internal/keyring",
 		"internal/kubeconfig", "internal/outcall", "internal/pki", "internal/reload",
 	}},
 	{"contracts", []string{"authn", "authz"}},
@@ -49,7 +49,9 @@ var sideways = []edge{
 // each dependency with weight has one place that knows it. The longest name
 // that fits an import counts; none at all means that nobody may.
 var onlyIn = map[string][]string{
-	"go.etcd.io/etcd/server":                               {"internal/etcd"},
+	"go.etcd.io/etcd/server":                               {"internal/etcd", "internal/etcd/snapshot"},
+	"go.etcd.io/etcd/etcdutl":                              {"internal/etcd"},
+	"go.etcd.io/bbolt":                                     {"internal/etcd/snapshot"},
 	"github.com/go-jose/go-jose":                           {"internal/jose"},
 	"github.com/spf13/cobra":                               {"cmd/..."},
 	"github.com/fsnotify/fsnotify":                         {"internal/reload"},

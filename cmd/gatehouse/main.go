@@ -44,6 +44,7 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 	root.AddCommand(
 		newUpCommand(stdout, stderr), newServeCommand(stderr),
 		newAdminCommand(stdout), newConfigCommand(stdout), newVersionCommand(stdout),
+		newSnapshotCommand(stdout, stderr), newMigrateCommand(stdout, stderr), newEncryptionCommand(stdout, stderr),
 	)
 	return root
 }

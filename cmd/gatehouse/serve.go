@@ -75,6 +75,8 @@ func explain(err error) error {
 		hint = "make room on the disk, or choose another --data-dir"
 	case errors.Is(err, etcd.ErrForeign):
 		hint = "give this process the keys of the others"
+	case errors.Is(err, etcd.ErrUnfinished):
+		hint = "the last write of gatehouse migrate is what opens the store"
 	default:
 		return err
 	}

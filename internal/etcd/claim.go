@@ -123,3 +123,15 @@ func ParseClaim(stored []byte) (Claim, error) {
 	}
 	return c, nil
 }
+
+// Claimed returns the claim of a store, or an empty one if it has none.
+func Claimed(ctx context.Context, client *clientv3.Client) (Claim, error) {
+	stored, err := client.Get(ctx, ClaimKey)
+	if err != nil {
+		return Claim{}, fmt.Errorf("reading the store's claim: %w", err)
+	}
+	if len(stored.Kvs) == 0 {
+		return Claim{}, nil
+	}
+	return ParseClaim(stored.Kvs[0].Value)
+}

@@ -61,6 +61,58 @@ func Open(path string) (*Directory, error) {
 	return d, nil
 }
 
+// CheckEmpty refuses a directory that holds anything. One that is not there is
+// empty.
+func CheckEmpty(path string) error {
+	entries, err := os.ReadDir(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("reading data directory: %w", err)
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("%s is not empty: choose a new data directory", path)
+	}
+	return nil
+}
+
+// Make makes a data directory of what fill puts into it. It must be empty, and
+// [Open] refuses it until fill has returned nil. If fill fails everything in it
+// is removed.
+func Make(path string, fill func(path string) error) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	if err := CheckEmpty(path); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return fmt.Errorf("creating data directory: %w", err)
+	}
+	err = fill(path)
+	if err == nil {
+		err = writeLayout(filepath.Join(path, "version"))
+	}
+	if err != nil {
+		return errors.Join(err, removeContent(path))
+	}
+	return nil
+}
+
+func removeContent(path string) error {
+	entries, err := os.ReadDir(path)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(path, e.Name())))
+	}
+	if err != nil {
+		return fmt.Errorf("removing what was begun: %w", err)
+	}
+	return nil
+}
+
+func writeLayout(file string) error {
+	return renameio.WriteFile(file, []byte(strconv.Itoa(layout)+"\n"), 0o600)
+}
+
 // Close gives the directory back.
 func (d *Directory) Close() { _ = d.lock.Unlock() }
 
@@ -74,7 +126,7 @@ func (d *Directory) checkLayout() error {
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		d.Fresh = true
-		return renameio.WriteFile(file, []byte(strconv.Itoa(layout)+"\n"), 0o600)
+		return writeLayout(file)
 	}
 	if err != nil {
 		return fmt.Errorf("reading layout of data directory: %w", err)
