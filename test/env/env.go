@@ -40,9 +40,10 @@ type Facts struct {
 type Server struct {
 	Facts
 
-	t    testing.TB
-	args []string
-	log  buffer
+	t      testing.TB
+	binary string
+	args   []string
+	log    buffer
 
 	process *exec.Cmd
 	ended   chan error // what Wait returned, once
@@ -52,7 +53,7 @@ type Server struct {
 // returns when it is ready. It fails the test if the server does not get there.
 func Start(t testing.TB, flags ...string) *Server {
 	t.Helper()
-	s := &Server{t: t}
+	s := &Server{t: t, binary: tools.Gatehouse(t)}
 	s.args = append([]string{
 		"up", "--output", "json",
 		"--data-dir", t.TempDir(),
@@ -113,7 +114,7 @@ func (s *Server) Log() string { return s.log.String() }
 
 func (s *Server) start() {
 	s.t.Helper()
-	cmd := exec.Command(tools.Gatehouse(s.t), s.args...)
+	cmd := exec.Command(s.binary, s.args...)
 	cmd.Stderr = &s.log
 	out, err := cmd.StdoutPipe()
 	if err != nil {
