@@ -33,6 +33,7 @@ type load struct {
 	acked    atomic.Int64
 	revision atomic.Int64 // the highest that was seen in an answer
 	deletes  bool
+	offset   int // keeps the objects of two loads apart
 }
 
 func (l *load) path(w, k int) (collection, name string) {
@@ -40,7 +41,7 @@ func (l *load) path(w, k int) (collection, name string) {
 	if k%2 == 1 {
 		collection = "/api/v1/namespaces/default/secrets"
 	}
-	return collection, fmt.Sprintf("load-%d-%d", w, k)
+	return collection, fmt.Sprintf("load-%d-%d", l.offset+w, k)
 }
 
 // run writes until ctx is done or the server does not answer. Every refusal is
