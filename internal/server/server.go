@@ -240,6 +240,11 @@ func (s *Server) buildDoor(ctx context.Context) error {
 // Address returns where the server listens, as host:port.
 func (s *Server) Address() string { return s.listener.Addr().String() }
 
+// Handler returns the front door: what [Server.Run] serves, for callers in the
+// same process. It expects the connection of a request in its context, as
+// [authn.WithConn] puts it there.
+func (s *Server) Handler() http.Handler { return s.handler }
+
 // Authority returns our own certificate authority, or nil if there is none.
 func (s *Server) Authority() *pki.Authority { return s.material.authority }
 
