@@ -16,6 +16,7 @@ package audit
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"sync"
 
 	auditinternal "k8s.io/apiserver/pkg/apis/audit"
@@ -124,22 +125,42 @@ func (t *Trail) close() error {
 
 // closedContext returns a context with an audit context that takes nothing.
 func closedContext() (context.Context, error) {
-	ctx := audit.WithAuditContext(context.Background())
+	ctx := newContext()
 	none := audit.RequestAuditConfig{Level: auditinternal.LevelNone}
 	return ctx, audit.AuditContextFrom(ctx).Init(none, nil)
 }
 
-// An unrecorded context is that of a request, with an audit context that takes
-// nothing. The library has no other way to share one, and its patch handler
-// does not work without one.
-type unrecorded struct {
+// newContext returns a context with a new audit context and nothing else. The
+// library has no other way to make one.
+func newContext() context.Context { return audit.WithAuditContext(context.Background()) }
+
+// A Carrier is the context of a request that takes the request's audit context,
+// and gives it to whoever asks for it from then on. A request with any other
+// context is copied instead.
+type Carrier interface {
 	context.Context
-	closed context.Context
+	CarryAudit(*audit.AuditContext)
 }
 
-func (u unrecorded) Value(key any) any {
-	if v := u.closed.Value(key); v != nil {
+// attach returns r with the audit context of own.
+func attach(r *http.Request, own context.Context) *http.Request {
+	ctx := r.Context()
+	if c, ok := ctx.(Carrier); ok {
+		c.CarryAudit(audit.AuditContextFrom(own))
+		return r
+	}
+	return r.WithContext(attached{Context: ctx, own: own})
+}
+
+// attached is the context of a request, with the values of own.
+type attached struct {
+	context.Context
+	own context.Context
+}
+
+func (a attached) Value(key any) any {
+	if v := a.own.Value(key); v != nil {
 		return v
 	}
-	return u.Context.Value(key)
+	return a.Context.Value(key)
 }

@@ -99,20 +99,21 @@ func (rec *Recorder) begin(w http.ResponseWriter, r *http.Request) (*http.Reques
 	facts := &attributes{info: info, caller: caller}
 	rule := rec.Trail.rule(facts)
 	if rule.Level == auditinternal.LevelNone {
-		return r.WithContext(unrecorded{Context: ctx, closed: rec.Trail.closed}), nil, nil
+		return attach(r, rec.Trail.closed), nil, nil
 	}
 	audit.ObservePolicyLevel(ctx, rule.Level)
-	ctx = audit.WithAuditContext(ctx)
-	ac := audit.AuditContextFrom(ctx)
+	own := newContext()
+	ac := audit.AuditContextFrom(own)
 	if err := ac.Init(rule, rec.Trail.backend); err != nil {
 		return r, nil, err
 	}
+	r = attach(r, own)
+	ctx = r.Context()
 	audit.WithAuditID(ctx, types.UID(w.Header().Get(headerID)))
 	received, ok := request.ReceivedTimestampFrom(ctx)
 	if !ok {
 		received = time.Now()
 	}
-	r = r.WithContext(ctx)
 	audit.LogRequestMetadata(ctx, r, received, facts)
 	return r, ac, nil
 }

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/sets"
 	genericapifilters "k8s.io/apiserver/pkg/endpoints/filters"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 
@@ -67,13 +66,18 @@ type Metrics interface {
 type door struct {
 	Config
 	recorder *audit.Recorder
+	keys     *keys
+	infos    *infos
 	reading  limit
 	mutating limit
 }
 
 // New returns the handler that every request of the server enters by.
 func New(cfg Config) http.Handler {
-	d := &door{Config: cfg, reading: newLimit(cfg.MaxReading), mutating: newLimit(cfg.MaxMutating)}
+	d := &door{
+		Config: cfg, keys: learnKeys(), infos: newInfos(),
+		reading: newLimit(cfg.MaxReading), mutating: newLimit(cfg.MaxMutating),
+	}
 	d.recorder = &audit.Recorder{Trail: cfg.Audit, LongRunning: longRunning, Annotations: annotations, Log: cfg.Log}
 
 	// From the inside out: a request passes the last of these first.
@@ -85,21 +89,10 @@ func New(cfg Config) http.Handler {
 	h = d.authenticate(h)
 	h = d.limitTime(h)
 	h = genericapifilters.WithCacheControl(h)
-	h = genericapifilters.WithWarningRecorder(h)
-	h = genericapifilters.WithRequestInfo(h, resolver())
-	h = genericapifilters.WithRequestReceivedTimestamp(h)
+	h = d.receive(h)
 	h = d.recoverPanic(h)
 	h = audit.WithID(h)
 	return h
-}
-
-// resolver reads from a URL what it asks for. It is the library's: own parsers
-// of these paths are a classic way around authorization.
-func resolver() genericapirequest.RequestInfoResolver {
-	return &genericapirequest.RequestInfoFactory{
-		APIPrefixes:          sets.NewString("api", "apis"),
-		GrouplessAPIPrefixes: sets.NewString("api"),
-	}
 }
 
 // longRunning tells the requests whose answer is a stream.

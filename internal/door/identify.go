@@ -15,12 +15,10 @@ import (
 	"gatehouse.dev/gatehouse/internal/fieldname"
 )
 
-type resultKey struct{}
-
 // annotations are those of the credential that a request was let in with.
 func annotations(ctx context.Context) []authn.Annotation {
-	if res, ok := ctx.Value(resultKey{}).(*authn.Result); ok {
-		return res.Annotations
+	if p := passageOf(ctx); p != nil && p.result != nil {
+		return p.result.Annotations
 	}
 	return nil
 }
@@ -55,11 +53,8 @@ func (d *door) authenticate(next http.Handler) http.Handler {
 			// streams costs him as much as us (CVE-2023-44487).
 			w.Header().Set("Connection", "close")
 		}
-		ctx = genericapirequest.WithUser(ctx, res.Identity)
-		if len(res.Annotations) > 0 {
-			ctx = context.WithValue(ctx, resultKey{}, res)
-		}
-		next.ServeHTTP(w, r.WithContext(ctx))
+		passageOf(ctx).result = res
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -88,20 +88,16 @@ const lastWords = 5 * time.Second
 // then; and a stream when the server drains.
 func (d *door) limitTime(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := r.Context()
-		info, ok := genericapirequest.RequestInfoFrom(ctx)
-		if !ok {
-			d.fail(w, r, apierrors.NewInternalError(fmt.Errorf("no request info")))
-			return
-		}
+		p := passageOf(r.Context())
 		conn := http.NewResponseController(w)
-		if longRunning(r, info) {
-			ctx, cancel := context.WithCancel(ctx)
+		if longRunning(r, p.info) {
+			ctx, cancel := context.WithCancel(p.Context)
 			defer cancel()
 			defer context.AfterFunc(d.Draining, cancel)()
 			// The request before it on the connection has left its own.
 			_ = conn.SetWriteDeadline(time.Time{})
-			next.ServeHTTP(w, r.WithContext(ctx))
+			p.Context = ctx
+			next.ServeHTTP(w, r)
 			return
 		}
 		timeout, err := d.timeout(r)
@@ -110,7 +106,7 @@ func (d *door) limitTime(next http.Handler) http.Handler {
 			return
 		}
 		deadline := time.Now().Add(timeout)
-		ctx, cancel := context.WithDeadline(ctx, deadline)
+		ctx, cancel := context.WithDeadline(p.Context, deadline)
 		defer cancel()
 		// A caller that sends its body, or takes its answer, a byte a minute is
 		// cut off. An error means that the connection cannot do it, as in tests.
@@ -118,7 +114,8 @@ func (d *door) limitTime(next http.Handler) http.Handler {
 			_ = conn.SetReadDeadline(deadline)
 		}
 		_ = conn.SetWriteDeadline(deadline.Add(lastWords))
-		next.ServeHTTP(w, r.WithContext(ctx))
+		p.Context = ctx
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -32,13 +32,13 @@ func (s *Server) door() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	mux := http.NewServeMux()
+	own := newEndpoints()
 	for _, e := range s.healthEndpoints() {
-		mux.Handle(e.Path, e)
-		mux.Handle(e.Path+"/", e)
+		own.handle(e.Path, e)
+		own.handle(e.Path+"/", e)
 	}
-	mux.Handle("GET /metrics", s.metricsHandler())
-	mux.Handle("POST "+SnapshotPath, http.HandlerFunc(s.serveSnapshot))
+	own.handle("GET /metrics", s.metricsHandler())
+	own.handle("POST "+SnapshotPath, http.HandlerFunc(s.serveSnapshot))
 	resources := s.api.Handler()
 	return door.New(door.Config{
 		Authenticator: s.credentials.requests,
@@ -50,8 +50,8 @@ func (s *Server) door() (http.Handler, error) {
 			switch {
 			case reviews.Serves(r.URL.Path):
 				reviews.ServeHTTP(w, r)
-			case own(mux, r):
-				mux.ServeHTTP(w, r)
+			case own.serves(r):
+				own.mux.ServeHTTP(w, r)
 			default:
 				resources.ServeHTTP(w, r)
 			}
@@ -64,12 +64,6 @@ func (s *Server) door() (http.Handler, error) {
 		Metrics:        s.metrics,
 		Log:            s.log,
 	}), nil
-}
-
-// own reports whether the mux knows the request.
-func own(mux *http.ServeMux, r *http.Request) bool {
-	_, pattern := mux.Handler(r)
-	return pattern != ""
 }
 
 // validateReview says what is wrong with a review. Those that are checked in

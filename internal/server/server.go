@@ -243,7 +243,7 @@ func (s *Server) Address() string { return s.listener.Addr().String() }
 // Handler returns the front door: what [Server.Run] serves, for callers in the
 // same process. It expects the connection of a request in its context, as
 // [authn.WithConn] puts it there.
-func (s *Server) Handler() http.Handler { return s.handler }
+func (s *Server) Handler() http.Handler { return s.web.Handler }
 
 // Authority returns our own certificate authority, or nil if there is none.
 func (s *Server) Authority() *pki.Authority { return s.material.authority }
