@@ -23,7 +23,10 @@ func (c *LogConfig) backend() (audit.Backend, func() error, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("--audit-log-path: %w; the directory must be writable", err)
 	}
-	b := pluginlog.NewBackend(out, c.Format, auditv1.SchemeGroupVersion)
+	var b audit.Backend = newLogFile(out)
+	if c.Format != pluginlog.FormatJson {
+		b = pluginlog.NewBackend(out, c.Format, auditv1.SchemeGroupVersion)
+	}
 	// One writer and batches of one: parallel writers would only wait for each
 	// other's lock.
 	return c.Delivery.wrap(b, false), closer, nil

@@ -2,6 +2,7 @@ package audit
 
 // Inner names for the tests.
 var (
+	AppendEvent     = appendEvent
 	HideAccessToken = hideAccessToken
 	HideToken       = hideToken
 	HideValues      = hideValues
