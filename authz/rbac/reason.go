@@ -3,33 +3,48 @@ package rbac
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 )
 
-// String is the reason of a request that g allows, in upstream's words.
+// usualReason is the room, in bytes, that nearly every reason fits into.
+const usualReason = 160
+
+// String is the reason of a request that g allows, in upstream's words. Reviews
+// and audit events ask for it on every request.
 func (g *grant) String() string {
 	b := g.binding
-	kind, name := "ClusterRoleBinding", b.name
-	if b.namespace != "" {
-		kind, name = "RoleBinding", b.name+"/"+b.namespace
+	text := append(make([]byte, 0, usualReason), "RBAC: allowed by "...)
+	if b.namespace == "" {
+		text = appendNamed(text, "ClusterRoleBinding", b.name, "")
+	} else {
+		text = appendNamed(text, "RoleBinding", b.name, b.namespace)
 	}
-	return fmt.Sprintf("RBAC: allowed by %s %q of %s %q to %s",
-		kind, name, b.role.kind, b.role.name, g.describeSubject())
+	text = appendNamed(append(text, " of "...), b.role.kind, b.role.name, "")
+	text = append(text, " to "...)
+	s := &b.subjects[g.subject]
+	switch {
+	case s.Kind != rbacv1.ServiceAccountKind:
+		text = appendNamed(text, s.Kind, s.Name, "")
+	case s.Namespace == "":
+		text = appendNamed(text, s.Kind, s.Name, b.namespace)
+	default:
+		text = appendNamed(text, s.Kind, s.Name, s.Namespace)
+	}
+	return string(text)
 }
 
-func (g *grant) describeSubject() string {
-	s := &g.binding.subjects[g.subject]
-	if s.Kind != rbacv1.ServiceAccountKind {
-		return fmt.Sprintf("%s %q", s.Kind, s.Name)
+// appendNamed appends a kind and a quoted name, which ends in a slash and the
+// namespace if there is one.
+func appendNamed(text []byte, kind, name, namespace string) []byte {
+	text = append(append(text, kind...), ' ')
+	if namespace != "" {
+		name += "/" + namespace
 	}
-	namespace := s.Namespace
-	if namespace == "" {
-		namespace = g.binding.namespace
-	}
-	return fmt.Sprintf("%s %q", s.Kind, s.Name+"/"+namespace)
+	return strconv.AppendQuote(text, name)
 }
 
 // missing are roles that were met and do not exist, by set.
