@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -50,18 +49,12 @@ func (h *Handler) tokenReview(ctx context.Context, review *authenticationv1.Toke
 }
 
 // hasSpace reports whether token has white space of any script. Nearly all
-// tokens are ASCII and long: they are looked at byte by byte, which takes a
-// fifth of the time.
+// tokens are ASCII and long: those are looked at eight bytes at a time.
 func hasSpace(token string) bool {
-	for i := range len(token) {
-		switch c := token[i]; {
-		case c >= utf8.RuneSelf:
-			return strings.ContainsFunc(token, unicode.IsSpace)
-		case c == ' ', '\t' <= c && c <= '\r':
-			return true
-		}
+	if plain(token) {
+		return strings.IndexByte(token, ' ') >= 0
 	}
-	return false
+	return strings.ContainsFunc(token, unicode.IsSpace)
 }
 
 // common returns those of the audiences of a token that were asked for, or all

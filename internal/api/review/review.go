@@ -97,7 +97,9 @@ type object interface {
 type kind struct {
 	gvk schema.GroupVersionKind
 	gvr schema.GroupVersionResource
-	new func() object
+	// apiVersion is that of gvk, as objects have it.
+	apiVersion string
+	new        func() object
 	// answer fills in the status of a review, made in namespace if its kind is
 	// namespaced.
 	answer func(ctx context.Context, review object, namespace string) error
@@ -109,9 +111,10 @@ func newKind[T any, P interface {
 	object
 }](gv schema.GroupVersion, name string, answer func(context.Context, P, string) error) *kind {
 	return &kind{
-		gvk: gv.WithKind(name),
-		gvr: gv.WithResource(strings.ToLower(name) + "s"),
-		new: func() object { return P(new(T)) },
+		gvk:        gv.WithKind(name),
+		gvr:        gv.WithResource(strings.ToLower(name) + "s"),
+		apiVersion: gv.String(),
+		new:        func() object { return P(new(T)) },
 		answer: func(ctx context.Context, review object, namespace string) error {
 			return answer(ctx, review.(P), namespace)
 		},

@@ -143,11 +143,14 @@ func (wr *wire) options(r *http.Request) (string, error) {
 
 // decode returns the review of kind k in body, or a 400.
 //
-// Nearly every body is flawless JSON that names its kind, and is decoded in one
-// pass. Whatever that pass does not like is decoded again by the serializer,
-// whose word is the one that counts.
+// Nearly every body is flawless JSON that names its kind, and is decoded by
+// [kind.quick], or else in one pass. Whatever that pass does not like is decoded
+// again by the serializer, whose word is the one that counts.
 func (wr *wire) decode(ctx context.Context, k *kind, in runtime.SerializerInfo, body []byte, validation string) (object, error) {
 	if in.MediaType == runtime.ContentTypeJSON && validation != metav1.FieldValidationIgnore {
+		if review := k.quick(body); review != nil {
+			return review, nil
+		}
 		review := k.new()
 		strict, err := kubejson.UnmarshalStrict(body, review)
 		if err == nil && len(strict) == 0 && review.GetObjectKind().GroupVersionKind() == k.gvk {
