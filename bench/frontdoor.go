@@ -239,8 +239,10 @@ func newCall(method, path, mediaType string, body []byte, header http.Header) ca
 	r.TLS = &tls.ConnectionState{HandshakeComplete: true, NegotiatedProtocol: "h2"}
 	// The contexts of net/http can be cancelled too.
 	ctx, cancel := context.WithCancel(authn.WithConn(context.Background(), new(authn.Conn)))
+	// What client-go sends.
+	accepts := map[string]string{asJSON: "application/json, */*", asProtobuf: "application/vnd.kubernetes.protobuf,application/json"}
 	h := http.Header{
-		"Accept":     {mediaType + ",*/*"},
+		"Accept":     {accepts[mediaType]},
 		"User-Agent": {"kubelet/v1.37.0 (linux/amd64) kubernetes/0000000"},
 	}
 	maps.Copy(h, header)
