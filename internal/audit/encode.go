@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"unicode/utf8"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -166,8 +165,7 @@ func appendField(dst []byte, before, s string) []byte {
 // it escapes and mends here too.
 func appendString(dst []byte, s string) []byte {
 	for i := range len(s) {
-		switch c := s[i]; {
-		case c < ' ', c >= utf8.RuneSelf, c == '"', c == '\\', c == '<', c == '>', c == '&', c == 0x7f:
+		if !verbatim(s[i]) {
 			text, err := json.Marshal(s)
 			if err != nil {
 				panic("internal error: a string has no JSON form: " + err.Error())
@@ -176,6 +174,19 @@ func appendString(dst []byte, s string) []byte {
 		}
 	}
 	return append(append(append(dst, '"'), s...), '"')
+}
+
+// verbatim reports whether c stands for itself in a JSON string, and is of one
+// byte. It is asked for each byte of each event, so it looks the answer up.
+func verbatim(c byte) bool {
+	const (
+		low  = 1<<64 - 1<<' ' - 1<<'"' - 1<<'&' - 1<<'<' - 1<<'>'
+		high = 1<<63 - 1 - 1<<('\\'-64)
+	)
+	if c < 64 {
+		return uint64(low)>>c&1 != 0
+	}
+	return c < 128 && uint64(high)>>(c-64)&1 != 0
 }
 
 // sorted returns the entries of m in the order of their keys, as encoding/json
