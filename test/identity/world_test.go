@@ -44,6 +44,9 @@ type world struct {
 // and knows the tokens in w.file("tokens.csv"), which are made by files.
 func start(t *testing.T, files map[string]string, flags ...string) *world {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a server in a process of its own")
+	}
 	w := &world{t: t, dir: t.TempDir()}
 	for name, text := range files {
 		w.write(name, text)
