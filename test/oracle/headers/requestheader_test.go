@@ -29,7 +29,7 @@ import (
 	"gatehouse.dev/gatehouse/authn/frontproxy"
 )
 
-func sign(t *testing.T, template, parent *x509.Certificate, key *ecdsa.PrivateKey) *x509.Certificate {
+func sign(t testing.TB, template, parent *x509.Certificate, key *ecdsa.PrivateKey) *x509.Certificate {
 	t.Helper()
 	template.SerialNumber, template.NotBefore = big.NewInt(1), time.Now().Add(-time.Hour)
 	if template.NotAfter.IsZero() {
@@ -52,7 +52,7 @@ type yard struct {
 	certs  map[string][]*x509.Certificate
 }
 
-func newYard(t *testing.T) *yard {
+func newYard(t testing.TB) *yard {
 	t.Helper()
 	var cas []*x509.Certificate
 	key, err := ecdsa.GenerateKey(elliptic.P256(), cryptorand.Reader)
