@@ -25,10 +25,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+	endpointmetrics "k8s.io/apiserver/pkg/endpoints/metrics"
 	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
 	"k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/apiserver/pkg/server"
+	cachermetrics "k8s.io/apiserver/pkg/storage/cacher/metrics"
+	etcdmetrics "k8s.io/apiserver/pkg/storage/etcd3/metrics"
 	"k8s.io/apiserver/pkg/storage/value"
 	restclient "k8s.io/client-go/rest"
 
@@ -78,6 +81,7 @@ type API struct {
 
 // New builds the API. The caches behind it fill as soon as the store answers.
 func New(cfg Config) (*API, error) {
+	count()
 	scheme := newScheme()
 	defaults.Register(scheme)
 	codecs := serializer.NewCodecFactory(scheme)
@@ -102,6 +106,14 @@ func New(cfg Config) (*API, error) {
 		return nil, err
 	}
 	return a, nil
+}
+
+// count has the library count its requests and those to the store, as its own
+// metrics endpoint does where it is switched on. It may be called repeatedly.
+func count() {
+	endpointmetrics.Register()
+	cachermetrics.Register()
+	etcdmetrics.Register()
 }
 
 func (a *API) build(cfg Config, in *installer) error {

@@ -159,9 +159,8 @@ func (r *Registry) File(name string, status func() (successes, failures uint64, 
 func shown() []string {
 	return []string{
 		"apiserver_audit_", "apiserver_request_total", "apiserver_request_duration_seconds",
-		"apiserver_storage_objects", "apiserver_storage_transformation", "apiserver_watch_cache_events",
-		"apiserver_longrunning_requests", "etcd_request", "etcd_server_has_leader", "etcd_mvcc_db_total_size",
-		"etcd_disk_wal_fsync", "workqueue_depth", "workqueue_retries", "leader_election_",
+		"apiserver_storage_transformation", "apiserver_watch_cache_events", "apiserver_longrunning_requests",
+		"etcd_request", "etcd_server_has_leader", "etcd_mvcc_db_total_size", "etcd_disk_wal_fsync",
 	}
 }
 

@@ -1,6 +1,7 @@
 // Package docs runs what the pages in docs/ show, so that it works as typed.
 //
-// The blocks of language console of a page are one session: the lines that
+// A page says by a comment that its session is run. Its blocks of language
+// console are one session: the lines that
 // begin with "$ " are commands, with "> " their further lines, and the others
 // what a command prints. They are run in one shell, in an empty folder, with
 // gatehouse and kubectl in PATH; the page starts its server itself. A reader

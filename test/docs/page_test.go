@@ -13,16 +13,22 @@ type step struct {
 	want    []string
 }
 
-// readPage returns the steps of a page, which may have none.
+// readPage returns the steps of a page, or nil if it does not have the marker.
 func readPage(t *testing.T, path string) []step {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !strings.Contains(string(text), marker) {
+		return nil
+	}
 	steps, problem := parse(string(text))
 	if problem != "" {
 		t.Fatalf("%s:%s", path, problem)
+	}
+	if len(steps) == 0 {
+		t.Fatalf("%s has a marker and no session", path)
 	}
 	return steps
 }
