@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -128,7 +129,7 @@ func (s *Serving) Renew() (bool, error) {
 	}
 	now := time.Now()
 	cert, err := s.ca.Issue(&x509.Certificate{
-		Subject:     pkix.Name{CommonName: "gatehouse"},
+		Subject:     pkix.Name{CommonName: "server of " + s.ca.cert.Subject.CommonName},
 		DNSNames:    s.names,
 		IPAddresses: s.ips,
 		NotBefore:   now.Add(-Backdate),
@@ -158,6 +159,10 @@ func (s *Serving) fits(pair *tls.Certificate) bool {
 		return false
 	}
 	leaf := pair.Leaf
+	// With the name of its authority it passes for self-signed with OpenSSL.
+	if bytes.Equal(leaf.RawSubject, leaf.RawIssuer) {
+		return false
+	}
 	if !sameSet(leaf.DNSNames, s.names) || !sameSet(texts(leaf.IPAddresses, net.IP.String), texts(s.ips, net.IP.String)) {
 		return false
 	}

@@ -79,6 +79,22 @@ func TestServing(t *testing.T) {
 	}
 }
 
+// A certificate with the name of its authority passes for self-signed with
+// OpenSSL, and so with curl, Python and many others.
+func TestServingHasAnotherNameThanItsAuthority(t *testing.T) {
+	for _, name := range []string{"gatehouse", "gatehouse serving", "gatehouse server"} {
+		dir := t.TempDir()
+		ca, err := pki.OpenAuthority(dir, "ca", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert := leaf(t, serve(t, ca, dir, "a").GetCertificate)
+		if bytes.Equal(cert.RawSubject, cert.RawIssuer) || !bytes.Equal(cert.AuthorityKeyId, ca.Certificate().SubjectKeyId) {
+			t.Errorf("authority %q: subject %v, authority key %x", name, cert.Subject, cert.AuthorityKeyId)
+		}
+	}
+}
+
 func TestServingIsIssuedAnew(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
