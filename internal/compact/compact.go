@@ -7,10 +7,11 @@
 //
 // It refuses, before any cryptography: more than [MaxSize] bytes, anything but
 // three parts, base64url that is not in its one canonical form, JSON with two
-// members of one name, and a header that says more than which algorithm, which
-// key and which type. So a header can neither bring a key of its own (jwk, jku,
-// x5c, x5u), nor change what is signed (b64), nor demand what is not understood
-// (crit). The algorithm of a token never chooses how a key is used: a [Key]
+// members of one name, and a header that says how the token is to be verified.
+// So a header can neither bring a key of its own (jwk, jku, x5c, x5u), nor
+// change what is signed (b64), nor demand what is not understood (crit), nor
+// hold another token (cty). What else is in a header has no effect (RFC 7515
+// section 4). The algorithm of a token never chooses how a key is used: a [Key]
 // knows its own.
 package compact
 
@@ -98,11 +99,8 @@ func (t *Token) readHeader(text []byte) error {
 	}
 	for _, m := range header.members {
 		switch string(m.name) {
-		case "alg", "kid", "typ":
-		case "crit", "b64", "jwk", "jku", "x5c", "x5u", "x5t", "x5t#S256", "cty", "zip", "enc":
+		case "crit", "b64", "jwk", "jku", "x5c", "x5u", "cty", "zip", "enc":
 			return fmt.Errorf("%q is not allowed", m.name)
-		default:
-			return errors.New("a member besides alg, kid and typ")
 		}
 	}
 	if t.Algorithm, err = header.String("alg"); err != nil {
@@ -115,7 +113,7 @@ func (t *Token) readHeader(text []byte) error {
 		return err
 	}
 	if !slices.Contains(algorithms[:], t.Algorithm) {
-		return errors.New("alg is none of RS, PS or ES with 256, 384 or 512")
+		return errors.New("alg is none of RS, PS or ES with 256, 384 or 512, nor EdDSA")
 	}
 	return nil
 }

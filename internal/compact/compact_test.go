@@ -60,7 +60,7 @@ func TestHeader(t *testing.T) {
 		{"empty", `{}`, "alg is none"},
 		{"none", `{"alg":"none"}`, "alg is none"},
 		{"symmetric", `{"alg":"HS256"}`, "alg is none"},
-		{"case of the name", `{"Alg":"ES256"}`, "besides alg"},
+		{"case of the name", `{"Alg":"ES256"}`, "alg is none"},
 		{"case of the value", `{"alg":"es256"}`, "alg is none"},
 		{"alg is a number", `{"alg":256}`, "not a string"},
 		{"kid is null", `{"alg":"ES256","kid":null}`, "not a string"},
@@ -72,7 +72,11 @@ func TestHeader(t *testing.T) {
 		{"jku", `{"alg":"ES256","jku":"https://evil"}`, `"jku" is not allowed`},
 		{"x5c", `{"alg":"ES256","x5c":[]}`, `"x5c" is not allowed`},
 		{"x5u", `{"alg":"ES256","x5u":"https://evil"}`, `"x5u" is not allowed`},
-		{"unknown", `{"alg":"ES256","foo":1}`, "besides alg"},
+		{"a token in it", `{"alg":"ES256","cty":"JWT"}`, `"cty" is not allowed`},
+		{"compressed", `{"alg":"ES256","zip":"DEF"}`, `"zip" is not allowed`},
+		{"encrypted", `{"alg":"ES256","enc":"A128GCM"}`, `"enc" is not allowed`},
+		{"thumbprint", `{"alg":"ES256","x5t":"aGVsbG8","x5t#S256":"aGVsbG8"}`, ""},
+		{"unknown", `{"alg":"ES256","foo":{"jwk":1}}`, ""},
 		{"array", `["ES256"]`, "not a JSON object"},
 		{"not JSON", `alg`, "not a JSON object"},
 		{"tail", `{"alg":"ES256"}x`, "after the end"},
@@ -168,6 +172,9 @@ func TestNewKey(t *testing.T) {
 		{"P-224", newEC(t, elliptic.P224()).Public(), nil, "no algorithm for curve"},
 		{"RSA-1024", small.Public(), nil, "need 2048"},
 		{"Ed25519", edwards, nil, "no algorithm"},
+		{"Ed25519 asked for", edwards, []string{"EdDSA"}, ""},
+		{"Ed25519 for another algorithm", edwards, []string{"ES256"}, "cannot be used"},
+		{"short Ed25519", edwards[:31], []string{"EdDSA"}, "no algorithm"},
 		{"private", p256, nil, "no algorithm"},
 		{"other curve's algorithm", p256.Public(), []string{"ES384"}, "cannot be used"},
 		//lint:ignore SA1019 there is no other way to make a key that is none
@@ -193,6 +200,34 @@ func TestAlgorithmNeverChoosesTheKey(t *testing.T) {
 	}
 	if err := tok.Verify(pub); !errors.Is(err, compact.ErrSignature) {
 		t.Errorf("Verify = %v, want ErrSignature", err)
+	}
+}
+
+// The example of RFC 8037 appendix A.4.
+func TestEdDSA(t *testing.T) {
+	const token = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc." +
+		"hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
+	x, err := b64.DecodeString("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := compact.NewKey("", ed25519.PublicKey(x), compact.EdDSA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := compact.Parse(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tok.Verify(key); err != nil {
+		t.Errorf("Verify = %v, want nil", err)
+	}
+	forged, err := compact.Parse(strings.Replace(token, ".hgyY", ".hgyZ", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := forged.Verify(key); !errors.Is(err, compact.ErrSignature) {
+		t.Errorf("Verify of a forgery = %v, want ErrSignature", err)
 	}
 }
 

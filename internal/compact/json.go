@@ -12,6 +12,9 @@ import (
 const (
 	maxDepth   = 32 // of objects and arrays within each other
 	maxMembers = 64 // of one object
+
+	// usualMembers is how many members room is made for in advance.
+	usualMembers = 12
 )
 
 // A scanner walks once over a JSON text and checks its grammar.
@@ -75,6 +78,9 @@ func (s *scanner) object(depth int, keep bool) ([]member, error) {
 		return nil, s.fail("too deep")
 	}
 	var members []member
+	if keep {
+		members = make([]member, 0, usualMembers)
+	}
 	first := len(s.names)
 	s.at++
 	for s.space(); s.peek() != '}'; s.space() {

@@ -3,6 +3,7 @@ package compact
 import (
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
 	"errors"
@@ -14,11 +15,14 @@ import (
 	_ "crypto/sha512" // SHA-384 and SHA-512, for crypto.Hash
 )
 
+// EdDSA is the algorithm of Ed25519 keys (RFC 8037 section 3.1).
+const EdDSA = "EdDSA"
+
 // algorithms are all that there are (RFC 7518 section 3.1), without the
 // symmetric ones, for which verifying needs what signing does, and without none.
 // A variable only because Go has no constant arrays.
 var algorithms = [...]string{
-	"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
+	"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", EdDSA,
 }
 
 // Sizes of an RSA modulus in bits. Below the first it is weak (NIST SP
@@ -43,6 +47,9 @@ type Key struct {
 // [*ecdsa.PublicKey] on P-256, P-384 or P-521. An RSA key is good for RS and PS
 // with every hash, one on a curve for the one algorithm of that curve (RFC 7518
 // section 3.4). If only is not empty it narrows that down.
+//
+// An [ed25519.PublicKey] has to be asked for by naming [EdDSA] in only:
+// Kubernetes knows no such tokens, so nobody may accept them by accident.
 func NewKey(id string, public crypto.PublicKey, only ...string) (*Key, error) {
 	k := &Key{ID: id, public: public}
 	switch p := public.(type) {
@@ -65,6 +72,11 @@ func NewKey(id string, public crypto.PublicKey, only ...string) (*Key, error) {
 		if _, err := p.ECDH(); err != nil {
 			return nil, errors.New("key is not a point of its curve")
 		}
+	case ed25519.PublicKey:
+		if len(only) == 0 || len(p) != ed25519.PublicKeySize {
+			return nil, errors.New("no algorithm for an Ed25519 key: need RSA or ECDSA")
+		}
+		k.algorithms = algorithms[9:]
 	default:
 		return nil, fmt.Errorf("no algorithm for a %T: need RSA or ECDSA", public)
 	}
@@ -86,6 +98,12 @@ func (k *Key) Accepts(algorithm string) bool { return slices.Contains(k.algorith
 func (t *Token) Verify(k *Key) error {
 	if !k.Accepts(t.Algorithm) {
 		return fmt.Errorf("%w: the key is not one for %s", ErrSignature, t.Algorithm)
+	}
+	if p, ok := k.public.(ed25519.PublicKey); ok {
+		if !ed25519.Verify(p, t.signed, t.signature) {
+			return ErrSignature
+		}
+		return nil
 	}
 	hash := hashOf(t.Algorithm)
 	h := hash.New()

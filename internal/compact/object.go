@@ -3,6 +3,7 @@ package compact
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"strconv"
 	"time"
 )
@@ -20,7 +21,7 @@ type member struct {
 
 // ParseObject reads one JSON object.
 func ParseObject(text []byte) (Object, error) {
-	s := scanner{text: text}
+	s := scanner{text: text, names: make([][]byte, 0, usualMembers)}
 	s.space()
 	if s.peek() != '{' {
 		return Object{}, errors.New("not a JSON object")
@@ -36,9 +37,11 @@ func ParseObject(text []byte) (Object, error) {
 }
 
 // Has reports whether o has a member of that name.
-func (o Object) Has(name string) bool { return o.raw(name) != nil }
+func (o Object) Has(name string) bool { return o.Raw(name) != nil }
 
-func (o Object) raw(name string) []byte {
+// Raw returns the JSON text of the member of that name, or nil if there is none.
+// The caller must not change it.
+func (o Object) Raw(name string) []byte {
 	for i := range o.members {
 		if string(o.members[i].name) == name {
 			return o.members[i].raw
@@ -47,10 +50,31 @@ func (o Object) raw(name string) []byte {
 	return nil
 }
 
+// All walks over the members in their order, as names and JSON texts.
+func (o Object) All() iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for i := range o.members {
+			if !yield(string(o.members[i].name), o.members[i].raw) {
+				return
+			}
+		}
+	}
+}
+
+// Only returns an object with no member but that of the name.
+func (o Object) Only(name string) Object {
+	for i := range o.members {
+		if string(o.members[i].name) == name {
+			return Object{o.members[i : i+1]}
+		}
+	}
+	return Object{}
+}
+
 // String returns the string of that name, or "" if there is no such member.
 // Anything but a string is an error, null too.
 func (o Object) String(name string) (string, error) {
-	raw := o.raw(name)
+	raw := o.Raw(name)
 	if raw == nil {
 		return "", nil
 	}
@@ -64,7 +88,7 @@ func (o Object) String(name string) (string, error) {
 // allows for the audience, a single one. It returns none if there is no such
 // member. Anything else is an error.
 func (o Object) Strings(name string) ([]string, error) {
-	raw := o.raw(name)
+	raw := o.Raw(name)
 	if raw == nil {
 		return nil, nil
 	}
@@ -101,7 +125,7 @@ const maxTime = 253402300799
 // seconds, or the zero time if there is no such member. Anything but a number
 // between the years 1970 and 9999 is an error.
 func (o Object) Time(name string) (time.Time, error) {
-	raw := o.raw(name)
+	raw := o.Raw(name)
 	if raw == nil {
 		return time.Time{}, nil
 	}
@@ -118,7 +142,7 @@ func (o Object) Time(name string) (time.Time, error) {
 // Object returns the object of that name, or an empty one if there is no such
 // member. Anything but an object is an error.
 func (o Object) Object(name string) (Object, error) {
-	raw := o.raw(name)
+	raw := o.Raw(name)
 	if raw == nil {
 		return Object{}, nil
 	}
