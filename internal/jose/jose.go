@@ -1,5 +1,5 @@
-// Package jose signs claims as compact JSON web tokens and writes JSON web key
-// sets. It is the only importer of a JOSE library.
+// Package jose signs claims as compact JSON web tokens, and writes and reads
+// JSON web key sets. It is the only importer of a JOSE library.
 //
 // The key decides the algorithm, as in Kubernetes (pkg/serviceaccount/jwt.go):
 // RSA signs with RS256, the curves P-256, P-384 and P-521 with ES256, ES384 and
