@@ -38,8 +38,10 @@ type Keys struct{ current atomic.Pointer[keySet] }
 type keySet struct {
 	byID map[string]*compact.Key
 	all  []*compact.Key
-	// inForce ends when other keys take effect.
-	inForce *authn.Generation
+	// replaced changes when other keys take effect. The stamp is from before
+	// that: one that is taken only by who has found the set could be from after.
+	replaced *authn.Generation
+	inForce  authn.Stamp
 }
 
 // NewKeys returns keys for RSA public keys of 2048 to 8192 bits and ECDSA ones
@@ -55,7 +57,8 @@ func NewKeys(public ...crypto.PublicKey) (*Keys, error) {
 // Replace puts other keys in force. A token of a key that is gone is refused
 // from then on, even if it was verified before. On an error nothing changes.
 func (k *Keys) Replace(public ...crypto.PublicKey) error {
-	next := &keySet{byID: map[string]*compact.Key{}, inForce: new(authn.Generation)}
+	next := &keySet{byID: map[string]*compact.Key{}, replaced: new(authn.Generation)}
+	next.inForce = next.replaced.Stamp()
 	for _, p := range public {
 		id, err := KeyID(p)
 		if err != nil {
@@ -72,7 +75,7 @@ func (k *Keys) Replace(public ...crypto.PublicKey) error {
 		next.all = append(next.all, key)
 	}
 	if before := k.current.Swap(next); before != nil {
-		before.inForce.Bump()
+		before.replaced.Bump()
 	}
 	return nil
 }

@@ -162,7 +162,6 @@ func (v *Verifier) verify(token string) (*claims, error) {
 		method = identity.LegacyServiceAccount
 	}
 	keys := v.keys.current.Load()
-	stamp := keys.inForce.Stamp()
 	if err := keys.verify(t); err != nil {
 		return nil, authn.Refuse(method, err.Error())
 	}
@@ -170,7 +169,7 @@ func (v *Verifier) verify(token string) (*claims, error) {
 	if err != nil {
 		return nil, authn.Refuse(method, err.Error())
 	}
-	c.keys = stamp
+	c.keys = keys.inForce
 	return c, nil
 }
 
