@@ -1,0 +1,52 @@
+package keyset_test
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"gatehouse.dev/gatehouse/internal/keyset"
+)
+
+// Every text of the JSON test suite as a member of a discovery document.
+func TestDiscoveryReadsJSON(t *testing.T) {
+	data, err := os.ReadFile("../compact/testdata/json_parsing.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var suite map[string][]byte
+	if err := json.Unmarshal(data, &suite); err != nil {
+		t.Fatal(err)
+	}
+	refused := 0
+	for name, text := range suite {
+		document := `{"issuer":"` + issuer + `","more":` + string(text) + `,"jwks_uri":"https://a/keys"}`
+		_, err := keyset.ParseDiscovery([]byte(document), issuer)
+		if err != nil {
+			refused++
+		}
+		if name[0] == 'n' && err == nil {
+			t.Errorf("%s: %q is accepted", name, text)
+		}
+		if name[0] == 'y' && err != nil {
+			t.Errorf("%s: %q is refused: %v", name, text, err)
+		}
+	}
+	if refused < 150 {
+		t.Errorf("%d texts refused: the suite was not read", refused)
+	}
+}
+
+func FuzzDiscovery(f *testing.F) {
+	f.Add([]byte(`{"issuer":"https://issuer.example.org","jwks_uri":"https://issuer.example.org/keys"}`))
+	f.Add([]byte(`{"issuer":"https://issuer.example.org","jwks_uri":"http://a"}`))
+	f.Add([]byte(`{"issuer":1}`))
+	f.Add([]byte(`[]`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		keysURL, err := keyset.ParseDiscovery(text, issuer)
+		if err == nil && !strings.HasPrefix(strings.ToLower(keysURL), "https://") {
+			t.Errorf("the keys are at %q", keysURL)
+		}
+	})
+}
