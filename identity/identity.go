@@ -50,6 +50,7 @@ const (
 	StaticToken          Method = "StaticToken"
 	ServiceAccount       Method = "ServiceAccount"
 	LegacyServiceAccount Method = "LegacyServiceAccount"
+	JWT                  Method = "JWT"
 	// FrontProxy is an authenticating proxy's word for who is calling. The
 	// credential is the proxy's certificate.
 	FrontProxy      Method = "FrontProxy"

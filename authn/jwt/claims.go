@@ -1,0 +1,138 @@
+package jwt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/internal/compact"
+)
+
+// Claims are what a verified token says.
+type Claims struct {
+	object compact.Object
+	// elsewhere is a claim that was kept elsewhere, and has to be the only
+	// member of its object. It is empty if there is none.
+	elsewhere compact.Object
+}
+
+// Raw returns the JSON text of a claim, or nil if there is none. The caller must
+// not change it.
+func (c *Claims) Raw(name string) []byte { return c.in(name).Raw(name) }
+
+// All walks over all claims, as names and JSON texts.
+func (c *Claims) All() iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for name, text := range c.object.All() {
+			if !yield(name, text) {
+				return
+			}
+		}
+		c.elsewhere.All()(yield)
+	}
+}
+
+func (c *Claims) in(name string) compact.Object {
+	if c.elsewhere.Has(name) {
+		return c.elsewhere
+	}
+	return c.object
+}
+
+var errNoClaim = errors.New("claim not present")
+
+// Text returns a claim that has to be there and to be a string. Null counts as
+// the empty string, as it does in Kubernetes.
+func (c *Claims) Text(name string) (string, error) {
+	switch raw := c.Raw(name); {
+	case raw == nil:
+		return "", errNoClaim
+	case string(raw) == "null":
+		return "", nil
+	}
+	return c.in(name).String(name)
+}
+
+// Username returns the user name by a claim (Kubernetes' claimMappings.username
+// with a claim). The claim must not be empty. If it is "email", the claim
+// "email_verified" must be true or absent.
+func (c *Claims) Username(claim, prefix string) (string, error) {
+	name, err := c.Text(claim)
+	if err != nil {
+		return "", fmt.Errorf("parse username claims %q: %w", claim, err)
+	}
+	if name == "" {
+		return "", fmt.Errorf("parse username claims %q: it is empty", claim)
+	}
+	if verified := c.Raw("email_verified"); claim == "email" && verified != nil && string(verified) != "true" {
+		return "", errors.New("email not verified")
+	}
+	return prefix + name, nil
+}
+
+// Groups returns the groups by a claim (Kubernetes' claimMappings.groups with a
+// claim), which may be one string or many, or absent.
+func (c *Claims) Groups(claim, prefix string) ([]string, error) {
+	raw := c.Raw(claim)
+	if raw == nil || string(raw) == "null" {
+		return nil, nil
+	}
+	groups, err := c.in(claim).Strings(claim)
+	if err != nil {
+		return nil, fmt.Errorf("parse groups claim %q: %w", claim, err)
+	}
+	for i, g := range groups {
+		groups[i] = prefix + g
+	}
+	return groups, nil
+}
+
+// Require returns an error unless a claim is a string of that value.
+func (c *Claims) Require(name, value string) error {
+	switch got, err := c.Text(name); {
+	case errors.Is(err, errNoClaim):
+		return fmt.Errorf("required claim %s not present in ID token", name)
+	case err != nil:
+		return fmt.Errorf("parse claim %s: %w", name, err)
+	case got != value:
+		return fmt.Errorf("required claim %s value does not match. Got = %.200q, want = %q", name, got, value)
+	}
+	return nil
+}
+
+// A Mapping reads claims in the simple way of Kubernetes' --oidc flags.
+type Mapping struct {
+	// UsernameClaim is the claim with the user name; it has to be there.
+	UsernameClaim, UsernamePrefix string
+	// GroupsClaim is the one with the groups, or "" for none.
+	GroupsClaim, GroupsPrefix string
+	// UIDClaim is the one with the UID, or "" for none.
+	UIDClaim string
+	// Required are values that claims must have.
+	Required map[string]string
+}
+
+// Identify is for [Issuer.Identify].
+func (m Mapping) Identify(_ context.Context, c *Claims, who *identity.Identity) (err error) {
+	if who.Name, err = c.Username(m.UsernameClaim, m.UsernamePrefix); err != nil {
+		return err
+	}
+	if m.GroupsClaim != "" {
+		if who.Groups, err = c.Groups(m.GroupsClaim, m.GroupsPrefix); err != nil {
+			return err
+		}
+	}
+	if m.UIDClaim != "" {
+		if who.UID, err = c.Text(m.UIDClaim); err != nil {
+			return fmt.Errorf("parse uid claim %q: %w", m.UIDClaim, err)
+		}
+	}
+	for name, value := range m.Required {
+		if err := c.Require(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}

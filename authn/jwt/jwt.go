@@ -1,0 +1,325 @@
+// Package jwt verifies tokens of OpenID Connect providers and other issuers of
+// JSON Web Tokens (RFC 7519).
+//
+// The one idea: a token goes straight to its issuer. Its iss chooses among the
+// issuers that are configured, in one look-up; what the issuer signs with and
+// how its claims are to be read is the configuration's, and nothing that a
+// token says can change it. What was verified may be remembered until it
+// expires: a result rests on the key that signed it and on the configuration,
+// and ends when either is taken back.
+//
+// The package fetches nothing. Keys, and claims that are kept elsewhere, come
+// from functions of its user.
+//
+// It refuses: tokens without an expiry, for another audience, or of an
+// algorithm that is not asked for; symmetric signatures, and all that package
+// compact refuses; claims of another type than they should be; an empty user
+// name; and, unless the configuration says otherwise, user names and groups
+// that begin with "system:".
+package jwt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/internal/compact"
+)
+
+const (
+	// notBeforeLeeway is how far our clock may be behind the issuer's. There is
+	// none for the expiry (go-oidc's verify.go, which Kubernetes uses).
+	notBeforeLeeway = time.Minute
+	// googleURL and googleName are the two ways in which one provider writes
+	// its own name (OpenID Connect Core 1.0 section 15.6.2).
+	googleURL  = "https://accounts.google.com"
+	googleName = "accounts.google.com"
+	// reserved begins the names that Kubernetes keeps for itself.
+	reserved = "system:"
+)
+
+// An Issuer is one issuer of tokens, and what its tokens mean here.
+type Issuer struct {
+	// URL is the iss of its tokens.
+	URL string
+	// Audiences are those that a token may be for: one of its own has to be
+	// among them. At least one.
+	Audiences []string
+	// Algorithms are those that its tokens may be signed with, of RS256, RS384,
+	// RS512, PS256, PS384, PS512, ES256, ES384, ES512 and EdDSA. At least one.
+	Algorithms []string
+	// Keys are those that it signs with.
+	Keys *Keys
+	// Source keeps Keys fresh. Without it they are good for ever.
+	Source Source
+	// Identify fills in who the claims are about, or says why that is nobody.
+	// The claims are those of a token that was verified. Extra may have an
+	// entry already.
+	Identify func(ctx context.Context, claims *Claims, who *identity.Identity) error
+	// Reserved are the user names and groups beginning with "system:" that its
+	// tokens may name.
+	Reserved []string
+	// Distributed is the claim that may be kept elsewhere (OpenID Connect Core
+	// 1.0 section 5.6.2), or "" if none may.
+	Distributed string
+	// Fetch returns the token with that claim, which endpoint gives for
+	// accessToken. Without it such claims are refused.
+	Fetch func(ctx context.Context, endpoint, accessToken string) (string, error)
+	// Verified, which may be nil, is told of every token of the issuer that was
+	// looked at: how long that took, and whether it was refused.
+	Verified func(took time.Duration, err error)
+}
+
+// A Source keeps the keys of an issuer fresh.
+type Source interface {
+	// Until returns until when the keys may be relied on without asking again,
+	// or why they may not be relied on.
+	Until() (time.Time, error)
+	// Renew fetches the keys because a token names one that is not there, and
+	// returns when that is done. It is called for whatever strangers send, so
+	// it must decide for itself how often it does anything.
+	Renew(ctx context.Context) error
+}
+
+// A Verifier verifies tokens of several issuers. Use [New].
+type Verifier struct {
+	audiences []string
+	current   atomic.Pointer[map[string]*Issuer]
+	inForce   authn.Generation
+}
+
+// New returns a verifier. Audiences are those of the server; a token of any
+// issuer is good for all of them.
+func New(audiences []string, issuers ...Issuer) (*Verifier, error) {
+	v := &Verifier{audiences: slices.Clone(audiences)}
+	if err := v.Replace(issuers...); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// Replace puts other issuers in force. Every result of before is ended. On an
+// error nothing changes.
+func (v *Verifier) Replace(issuers ...Issuer) error {
+	byName := make(map[string]*Issuer, len(issuers)+1)
+	for _, i := range issuers {
+		if err := i.check(); err != nil {
+			return fmt.Errorf("issuer %q: %w", i.URL, err)
+		}
+		if byName[i.URL] != nil {
+			return fmt.Errorf("issuer %q is given twice", i.URL)
+		}
+		byName[i.URL] = &i
+	}
+	if google := byName[googleURL]; google != nil && byName[googleName] == nil {
+		byName[googleName] = google
+	}
+	v.current.Store(&byName)
+	v.inForce.Bump()
+	return nil
+}
+
+func (i *Issuer) check() error {
+	switch {
+	case i.URL == "":
+		return errors.New("it has no name")
+	case len(i.Audiences) == 0:
+		return errors.New("it has no audience")
+	case len(i.Algorithms) == 0:
+		return errors.New("it has no algorithm")
+	case i.Keys == nil || i.Identify == nil:
+		return errors.New("internal error: it has no keys, or nothing to identify by")
+	}
+	return nil
+}
+
+// foreign says whose a token is that is not ours.
+type foreign struct{ issuer string }
+
+func (f foreign) Error() string {
+	if f.issuer == "" {
+		return string(identity.JWT) + ": the token names no issuer"
+	}
+	return fmt.Sprintf("%s: no issuer %.200q is configured", identity.JWT, f.issuer)
+}
+
+func (foreign) Unwrap() error { return authn.ErrNoCredential }
+
+// VerifyToken implements [authn.TokenVerifier].
+func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []string) (*authn.Result, error) {
+	// Before anything is read that it stands for.
+	stamp := v.inForce.Stamp()
+	issuers := *v.current.Load()
+	t, err := parse(token)
+	if err != nil {
+		return nil, authn.Pass(identity.JWT, "the token is no signed JWT: "+err.Error())
+	}
+	issuer := issuers[t.issuer]
+	if issuer == nil {
+		return nil, foreign{t.issuer}
+	}
+	granted, ok := authn.Audiences(v.audiences, audiences)
+	if !ok {
+		return nil, authn.Pass(identity.JWT, "the token is not for the audiences asked for")
+	}
+	start := time.Now()
+	res, err := issuer.verify(ctx, t, issuers, start)
+	if issuer.Verified != nil {
+		issuer.Verified(time.Since(start), err)
+	}
+	if err != nil {
+		return nil, &authn.Refusal{Method: identity.JWT, Reason: "token of " + issuer.URL, Cause: err}
+	}
+	res.Audiences = granted
+	res.Rests = append(res.Rests, stamp)
+	return res, nil
+}
+
+// A token is one whose form is right.
+type token struct {
+	*compact.Token
+	claims compact.Object
+	issuer string
+}
+
+func parse(text string) (*token, error) {
+	t, err := compact.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	claims, err := t.Claims()
+	if err != nil {
+		return nil, err
+	}
+	issuer, err := claims.String("iss")
+	if err != nil {
+		return nil, err
+	}
+	return &token{t, claims, issuer}, nil
+}
+
+// verify settles whether the token is good, and who it is about. What costs
+// least is looked at first.
+func (i *Issuer) verify(ctx context.Context, t *token, all map[string]*Issuer, now time.Time) (*authn.Result, error) {
+	if err := i.accepts(t, now); err != nil {
+		return nil, err
+	}
+	proof, err := i.prove(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	claims := &Claims{object: t.claims}
+	elsewhere, err := i.expand(ctx, claims, all, now)
+	if err != nil {
+		return nil, err
+	}
+	who := &identity.Identity{Credential: i.credential(t)}
+	if id := who.Credential.ID; id != "" {
+		who.Extra = map[string][]string{identity.CredentialIDKey: {id}}
+	}
+	if err := i.Identify(ctx, claims, who); err != nil {
+		return nil, err
+	}
+	if err := i.checkNames(who); err != nil {
+		return nil, err
+	}
+	who.Groups = identity.WithAuthenticated(who.Groups)
+	res := &authn.Result{Identity: who}
+	for _, p := range []*proved{proof, elsewhere} {
+		if p != nil {
+			res.Rests = append(res.Rests, p.key.inForce)
+			if res.Until.IsZero() || p.until.Before(res.Until) {
+				res.Until = p.until
+			}
+		}
+	}
+	return res, nil
+}
+
+// accepts judges what a token says about itself, in the way of go-oidc.
+func (i *Issuer) accepts(t *token, now time.Time) error {
+	if !slices.Contains(i.Algorithms, t.Algorithm) {
+		return fmt.Errorf("it is signed with %s, and only %q are accepted", t.Algorithm, i.Algorithms)
+	}
+	if err := checkTypes(t.claims); err != nil {
+		return fmt.Errorf("claim %w", err)
+	}
+	meant, err := t.claims.Strings("aud")
+	if err != nil {
+		return fmt.Errorf("claim %w", err)
+	}
+	if len(authn.Intersect(i.Audiences, meant)) == 0 {
+		return fmt.Errorf("expected audience in %q got %.400q", i.Audiences, meant)
+	}
+	expires, err := t.claims.Time("exp")
+	if err != nil {
+		return fmt.Errorf("claim %w", err)
+	}
+	notBefore, err := t.claims.Time("nbf")
+	if err != nil {
+		return fmt.Errorf("claim %w", err)
+	}
+	switch {
+	case expires.IsZero():
+		return errors.New("it has no expiry (exp)")
+	case expires.Before(now):
+		return fmt.Errorf("token is expired (Token Expiry: %s)", expires.UTC().Format(time.RFC3339))
+	case now.Add(notBeforeLeeway).Before(notBefore):
+		return fmt.Errorf("current time is before the nbf (not before) time: %s", notBefore.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// checkTypes refuses claims of an ID token that are of another type than they
+// should be (OpenID Connect Core 1.0 section 2), although nobody looks at them
+// here: who writes such a token means something else by it.
+func checkTypes(claims compact.Object) error {
+	for _, name := range []string{"sub", "nonce", "at_hash"} {
+		if raw := claims.Raw(name); raw != nil && raw[0] != '"' && string(raw) != "null" {
+			return fmt.Errorf("%q is not a string", name)
+		}
+	}
+	if string(claims.Raw("iat")) == "null" {
+		return nil
+	}
+	_, err := claims.Time("iat")
+	return err
+}
+
+// credential returns what of a token may be told.
+func (i *Issuer) credential(t *token) identity.Credential {
+	c := identity.Credential{Method: identity.JWT, Issuer: i.URL}
+	// A jti of another type names nothing; Kubernetes passes over it too.
+	if id, err := t.claims.String("jti"); err == nil && id != "" {
+		c.ID = "JTI=" + id
+	}
+	c.IssuedAt, _ = t.claims.Time("iat") // both were looked at before
+	c.ExpiresAt, _ = t.claims.Time("exp")
+	return c
+}
+
+// checkNames refuses names that mean something to Kubernetes itself.
+func (i *Issuer) checkNames(who *identity.Identity) error {
+	if who.Name == "" {
+		return errors.New("the user name is empty")
+	}
+	if !i.mayName(who.Name) {
+		return fmt.Errorf("the user name %.200q is reserved: names beginning with %q have to be allowed for the issuer", who.Name, reserved)
+	}
+	for _, group := range who.Groups {
+		if !i.mayName(group) {
+			return fmt.Errorf("the group %.200q is reserved: names beginning with %q have to be allowed for the issuer", group, reserved)
+		}
+	}
+	return nil
+}
+
+func (i *Issuer) mayName(name string) bool {
+	return !strings.HasPrefix(name, reserved) || slices.Contains(i.Reserved, name)
+}
