@@ -16,13 +16,13 @@ var layers = []layer{
 	{"files", []string{"internal/pki/wholefile"}},
 	{"mechanism", []string{
 		"internal/compact", "internal/config/strictyaml", "internal/etcd", "internal/etcd/...", "internal/fieldname", "internal/jose", "internal/keyring",
-		"internal/kubeconfig", "internal/outcall", "internal/pki", "internal/reload",
+		"internal/keyset", "internal/kubeconfig", "internal/outcall", "internal/pki", "internal/reload",
 	}},
 	{"contracts", []string{"authn", "authz"}},
 	{"decision", []string{
 		"authn/...", "authz/...", "impersonation",
 		"internal/admission", "internal/api/policy", "internal/audit", "internal/connect/...",
-		"internal/controller", "internal/controller/...", "internal/issuing", "internal/issuing/...", "internal/revocation",
+		"internal/controller", "internal/controller/...", "internal/issuers", "internal/issuing", "internal/issuing/...", "internal/revocation",
 	}},
 	{"surface", []string{
 		"internal/api", "internal/api/...", "internal/console", "internal/gateway", "internal/health", "internal/metrics",
@@ -39,6 +39,7 @@ var sideways = []edge{
 	{"internal/keyring", "internal/jose"},
 	{"authn/serviceaccount", "authn/verified"},
 	{"internal/admission", "authz/rbac/escalation"},
+	{"internal/issuers", "authn/jwt"},
 	{"internal/api", "internal/api/..."},
 	{"internal/server", "internal/config"},
 	{"internal/server", "internal/door"},

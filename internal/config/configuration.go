@@ -166,6 +166,8 @@ type Authentication struct {
 	// Default: none.
 	APIAudiences []string `json:"apiAudiences" flag:"api-audiences"`
 
+	JWT           JWT           `json:"jwt"`
+	OIDC          OIDC          `json:"oidc"`
 	RequestHeader RequestHeader `json:"requestHeader"`
 }
 

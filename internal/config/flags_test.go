@@ -49,6 +49,7 @@ audit-webhook-truncate-enabled          bool          false
 audit-webhook-truncate-max-batch-size   int64         10485760
 audit-webhook-truncate-max-event-size   int64         102400
 audit-webhook-version                   string        audit.k8s.io/v1
+authentication-config                   string
 authorization-mode                      stringSlice   [RBAC]            kube-apiserver: [AlwaysAllow]
 bind-address                            ip            0.0.0.0
 cert-dir                                string                          kube-apiserver: /var/run/kubernetes
@@ -63,8 +64,21 @@ etcd-certfile                           string
 etcd-keyfile                            string
 etcd-prefix                             string        /registry
 etcd-servers                            stringSlice   []
+jwt-claim-sources                       stringSlice   []                not in kube-apiserver
+jwt-max-key-age                         duration      24h0m0s           not in kube-apiserver
+jwt-reserved-name                       stringArray   []                not in kube-apiserver
+jwt-signing-algs                        stringSlice   [ES256,ES384,ES512,PS256,PS384,PS512,RS256,RS384,RS512] not in kube-apiserver
 max-mutating-requests-inflight          int           200
 max-requests-inflight                   int           400
+oidc-ca-file                            string
+oidc-client-id                          string
+oidc-groups-claim                       string
+oidc-groups-prefix                      string
+oidc-issuer-url                         string
+oidc-required-claim                     stringArray   []                kube-apiserver: of its own type mapStringString
+oidc-signing-algs                       stringSlice   [RS256]
+oidc-username-claim                     string        sub
+oidc-username-prefix                    string
 quota-backend-bytes                     int64         8589934592        of etcd
 request-timeout                         duration      1m0s
 requestheader-allowed-names             stringSlice   []

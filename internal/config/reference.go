@@ -18,6 +18,8 @@ var (
 	configurationSource string
 	//go:embed audit.go
 	auditSource string
+	//go:embed oidc.go
+	oidcSource string
 )
 
 // A Section is one group of settings.
@@ -80,7 +82,7 @@ func (s setting) describe(texts map[string]string) Setting {
 // one line: of a type by its name, of a field by those of type and field.
 func comments() map[string]string {
 	texts := make(map[string]string)
-	for _, source := range []string{configurationSource, auditSource} {
+	for _, source := range []string{configurationSource, auditSource, oidcSource} {
 		file, err := parser.ParseFile(token.NewFileSet(), "", source, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
 			panic("internal error: reading own comments: " + err.Error())

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	cliflag "k8s.io/component-base/cli/flag"
+
+	"gatehouse.dev/gatehouse/internal/issuers"
 )
 
 // The longest and shortest that a service account token may be limited to, as
@@ -45,6 +47,7 @@ func (c *Configuration) Validate() error {
 	k.etcd()
 	k.requestHeader()
 	k.serviceAccounts()
+	k.issuers()
 	k.authorization()
 	k.audit()
 	k.admission()
@@ -59,6 +62,9 @@ type check struct {
 	c        *Configuration
 	by       map[any]setting
 	problems []error
+	// described is what the file of issuers says about anonymous requests, or
+	// nil if it says nothing.
+	described *issuers.Anonymous
 }
 
 // refuse adds a problem with a field.
@@ -270,7 +276,9 @@ func (k *check) authorization() {
 	if len(*modes) > 1 {
 		k.refuse(modes, "remove "+ModeAlwaysAllow, "%s allows everything, and leaves the other modes nothing to decide", ModeAlwaysAllow)
 	}
-	if anonymous := &k.c.Authentication.Anonymous; *anonymous {
+	if k.described != nil {
+		k.everybody()
+	} else if anonymous := &k.c.Authentication.Anonymous; *anonymous {
 		k.refuse(modes, "set --anonymous-auth=false, or choose "+ModeRBAC,
 			"%s together with %s lets everybody do everything", ModeAlwaysAllow, k.name(anonymous))
 	}

@@ -18,6 +18,8 @@ import (
 	"gatehouse.dev/gatehouse/authn/statictoken"
 	"gatehouse.dev/gatehouse/authn/verified"
 	"gatehouse.dev/gatehouse/internal/config"
+	"gatehouse.dev/gatehouse/internal/issuers"
+	"gatehouse.dev/gatehouse/internal/metrics"
 	"gatehouse.dev/gatehouse/internal/reload"
 )
 
@@ -30,6 +32,8 @@ type credentials struct {
 	requests authn.Authenticator
 	tokens   authn.TokenVerifier
 	files    []followed
+	// keepers keep up to date what is in no file, until their context ends.
+	keepers []func(context.Context)
 	// changed has something in it when a CA file has changed.
 	changed chan struct{}
 }
@@ -51,7 +55,7 @@ type followed struct {
 
 // identify builds the authenticators in Kubernetes' order: proxies, certificates,
 // tokens, then nobody (k8s.io/kubernetes pkg/kubeapiserver/authenticator).
-func identify(cfg *config.Configuration, m *material, objects serviceaccount.Objects, stripes *authn.Stripes, digestKey []byte, log *slog.Logger) (*credentials, error) {
+func identify(cfg *config.Configuration, m *material, objects serviceaccount.Objects, stripes *authn.Stripes, digestKey []byte, counters *metrics.Registry, log *slog.Logger) (*credentials, error) {
 	c := &credentials{changed: make(chan struct{}, 1)}
 	chain, err := c.certificates(cfg, m, log)
 	if err != nil {
@@ -61,7 +65,7 @@ func identify(cfg *config.Configuration, m *material, objects serviceaccount.Obj
 	if err != nil {
 		return nil, fmt.Errorf("making the table of verified tokens: %w", err)
 	}
-	audiences := apiAudiences(cfg)
+	audiences := cfg.Audiences()
 	var tokens []authn.TokenVerifier
 	if file := cfg.Authentication.TokenFile; file != "" {
 		static, err := statictoken.Open(statictoken.Config{
@@ -80,12 +84,34 @@ func identify(cfg *config.Configuration, m *material, objects serviceaccount.Obj
 	if err != nil {
 		return nil, err
 	}
-	c.tokens = verified.Tokens(table, authn.AnyBearer, authn.Tokens(append(tokens, accounts)...))
+	tokens = append(tokens, accounts)
+	served := &issuers.Anonymous{Enabled: cfg.Authentication.Anonymous}
+	if described, ok := cfg.Issuers(); ok {
+		live, err := issuers.Open(described, counters.Issuers(), log)
+		if err != nil {
+			return nil, err
+		}
+		c.keep(described.Path, live)
+		tokens = append(tokens, live.Verifier())
+		if said := live.Anonymous(); said != nil {
+			served = said
+		}
+	}
+	c.tokens = verified.Tokens(table, authn.AnyBearer, authn.Tokens(tokens...))
 	c.requests = authn.Chain(append(chain, authn.Bearer(c.tokens), authn.WebSocket(c.tokens))...)
-	if cfg.Authentication.Anonymous {
-		c.requests = authn.OrAnonymous(c.requests, anonymous.New())
+	if served.Enabled {
+		c.requests = authn.OrAnonymous(c.requests, anonymous.New(served.Paths...))
 	}
 	return c, nil
+}
+
+// keep runs the issuers, with the file that describes them if there is one.
+func (c *credentials) keep(path string, live *issuers.Live) {
+	if path == "" {
+		c.keepers = append(c.keepers, live.Run)
+		return
+	}
+	c.follow("authentication-config", live.Status, live.Run)
 }
 
 // certificates builds what authenticates by the certificate of a connection: a
@@ -161,15 +187,6 @@ func serviceAccountVerifier(cfg *config.Configuration, m *material, objects serv
 		Issuers: cfg.ServiceAccounts.Issuers, Audiences: audiences,
 		Keys: keys, Objects: objects, Stripes: stripes,
 	})
-}
-
-// apiAudiences are what the server calls itself: its issuers, unless it is told
-// otherwise.
-func apiAudiences(cfg *config.Configuration) []string {
-	if len(cfg.Authentication.APIAudiences) > 0 {
-		return cfg.Authentication.APIAudiences
-	}
-	return cfg.ServiceAccounts.Issuers
 }
 
 // reporter logs how following a file goes.

@@ -56,6 +56,9 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, f := range s.credentials.files {
 		work.Go(func() error { f.run(working); return nil })
 	}
+	for _, keep := range s.credentials.keepers {
+		work.Go(func() error { keep(working); return nil })
+	}
 	work.Go(func() error { s.bootstrap().keepTrust(working, s.credentials.changed); return nil })
 	work.Go(func() error {
 		<-working.Done()

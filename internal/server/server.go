@@ -222,7 +222,7 @@ func (s *Server) buildDoor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.credentials, err = identify(s.cfg, s.material, liveObjects{s.objects}, s.stripes, digestKey, s.log)
+	s.credentials, err = identify(s.cfg, s.material, liveObjects{s.objects}, s.stripes, digestKey, s.metrics, s.log)
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func (s *Server) issuer() *issuing.Tokens {
 	sa := s.cfg.ServiceAccounts
 	return &issuing.Tokens{
 		Issuer:         sa.Issuers[0],
-		Audiences:      apiAudiences(s.cfg),
+		Audiences:      s.cfg.Audiences(),
 		MaxLifetime:    time.Duration(sa.MaxTokenExpiration),
 		ExtendLifetime: sa.ExtendTokenExpiration,
 		Signer:         s.material.signing,
