@@ -13,8 +13,9 @@ const (
 	maxDepth   = 32 // of objects and arrays within each other
 	maxMembers = 64 // of one object
 
-	// usualMembers is how many members room is made for in advance.
-	usualMembers = 12
+	// usualMember is how many bytes the text of a member takes, and manyMembers
+	// for how many of them room is made in advance at most.
+	usualMember, manyMembers = 20, 16
 )
 
 // A scanner walks once over a JSON text and checks its grammar.
@@ -79,7 +80,7 @@ func (s *scanner) object(depth int, keep bool) ([]member, error) {
 	}
 	var members []member
 	if keep {
-		members = make([]member, 0, usualMembers)
+		members = make([]member, 0, cap(s.names))
 	}
 	first := len(s.names)
 	s.at++

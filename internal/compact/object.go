@@ -21,7 +21,7 @@ type member struct {
 
 // ParseObject reads one JSON object.
 func ParseObject(text []byte) (Object, error) {
-	s := scanner{text: text, names: make([][]byte, 0, usualMembers)}
+	s := scanner{text: text, names: make([][]byte, 0, min(len(text)/usualMember+1, manyMembers))}
 	s.space()
 	if s.peek() != '{' {
 		return Object{}, errors.New("not a JSON object")
