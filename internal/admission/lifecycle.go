@@ -39,10 +39,6 @@ func (l Lifecycle) Judge(ctx context.Context, a admission.Attributes) error {
 		return nil
 	}
 	ns, err := l.Namespace(ctx, a.GetNamespace())
-	if apierrors.IsNotFound(err) {
-		// The store names the resource of the request, which is another one.
-		return apierrors.NewNotFound(corev1.Resource("namespaces"), a.GetNamespace())
-	}
 	if err != nil {
 		return err
 	}

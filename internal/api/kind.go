@@ -75,6 +75,9 @@ type rules[T Object] struct {
 	validate       func(T) field.ErrorList
 	validateUpdate func(obj, old T) field.ErrorList
 	warnings       func(T) []string
+	// canonicalize finishes an object that is valid. By then it has a name,
+	// even if its client left that to the server.
+	canonicalize func(T)
 }
 
 // A served resource is the store behind one, as REST sees it.

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apiserver/pkg/util/dryrun"
 
 	"gatehouse.dev/gatehouse/internal/api/columns"
+	"gatehouse.dev/gatehouse/internal/api/defaults"
 	"gatehouse.dev/gatehouse/internal/api/validation/core"
 )
 
@@ -26,7 +27,7 @@ func namespaces() entry {
 		new:     func() *corev1.Namespace { return &corev1.Namespace{} },
 		newList: func() runtime.Object { return &corev1.NamespaceList{} },
 		fields: func(ns *corev1.Namespace) fields.Set {
-			return fields.Set{"status.phase": string(ns.Status.Phase), "name": ns.Name}
+			return fields.Set{"status.phase": string(ns.Status.Phase)}
 		},
 		ownedByStatus: []string{"status"}, keptByStatus: []string{"spec"},
 		endedBy: finalized,
@@ -36,6 +37,7 @@ func namespaces() entry {
 				ns.Spec.Finalizers, ns.Status = old.Spec.Finalizers, old.Status
 			},
 			validate: core.ValidateNamespace, validateUpdate: core.ValidateNamespaceUpdate,
+			canonicalize: defaults.Namespace,
 		},
 		status: &rules[*corev1.Namespace]{
 			prepareUpdate:  func(_ context.Context, ns, old *corev1.Namespace) { ns.Spec = old.Spec },
@@ -48,6 +50,7 @@ func namespaces() entry {
 			prepareUpdate:  func(_ context.Context, ns, old *corev1.Namespace) { ns.Status = old.Status },
 			validateUpdate: core.ValidateNamespaceFinalizeUpdate,
 		}, "status")
+		group["namespaces/finalize"] = struct{ writable }{group["namespaces/finalize"].(*part)}
 	}
 	return k
 }
@@ -69,6 +72,13 @@ func prepareNamespace(_ context.Context, ns *corev1.Namespace) {
 func finalized(ctx context.Context, key string, obj, existing runtime.Object) bool {
 	return len(obj.(*corev1.Namespace).Spec.Finalizers) == 0 &&
 		registry.ShouldDeleteDuringUpdate(ctx, key, obj, existing)
+}
+
+// writable is what /finalize has of a subresource: nobody reads it, as upstream.
+type writable interface {
+	rest.Storage
+	rest.Updater
+	rest.ResetFieldsStrategy
 }
 
 // namespaceParts is what a namespace has of an ordinary resource. Deleting is

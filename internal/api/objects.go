@@ -53,12 +53,12 @@ func (a *API) Namespaced() []schema.GroupVersionResource {
 
 // Get returns the object as it is in the store now, not in a cache.
 func (o Objects[T]) Get(ctx context.Context, namespace, name string) (T, error) {
-	return typed[T](o.store.Get(inside(ctx, namespace), name, &metav1.GetOptions{}))
+	return typed[T](o.store.Get(o.inside(ctx, namespace), name, &metav1.GetOptions{}))
 }
 
 // List returns the objects of a namespace, or of all if it is empty.
 func (o Objects[T]) List(ctx context.Context, namespace string) ([]T, error) {
-	list, err := o.store.List(inside(ctx, namespace), &metainternalversion.ListOptions{})
+	list, err := o.store.List(o.inside(ctx, namespace), &metainternalversion.ListOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -75,20 +75,20 @@ func (o Objects[T]) List(ctx context.Context, namespace string) ([]T, error) {
 
 // Create stores a new object and returns it as stored.
 func (o Objects[T]) Create(ctx context.Context, obj T) (T, error) {
-	return typed[T](o.store.Create(inside(ctx, obj.GetNamespace()), obj, rest.ValidateAllObjectFunc, &metav1.CreateOptions{}))
+	return typed[T](o.store.Create(o.inside(ctx, obj.GetNamespace()), obj, rest.ValidateAllObjectFunc, &metav1.CreateOptions{}))
 }
 
 // Update replaces the object. It is a conflict if obj has a resource version
 // that is not the stored one.
 func (o Objects[T]) Update(ctx context.Context, obj T) (T, error) {
-	updated, _, err := o.store.Update(inside(ctx, obj.GetNamespace()), obj.GetName(), rest.DefaultUpdatedObjectInfo(obj),
+	updated, _, err := o.store.Update(o.inside(ctx, obj.GetNamespace()), obj.GetName(), rest.DefaultUpdatedObjectInfo(obj),
 		rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{})
 	return typed[T](updated, err)
 }
 
 // Delete removes the object, or marks it while finalizers hold it.
 func (o Objects[T]) Delete(ctx context.Context, namespace, name string, opts metav1.DeleteOptions) error {
-	_, _, err := o.store.Delete(inside(ctx, namespace), name, rest.ValidateAllObjectFunc, &opts)
+	_, _, err := o.store.Delete(o.inside(ctx, namespace), name, rest.ValidateAllObjectFunc, &opts)
 	return err
 }
 
@@ -105,7 +105,7 @@ func (o Objects[T]) Informer() cache.SharedIndexInformer {
 			if err != nil {
 				return nil, err
 			}
-			return o.store.List(inside(ctx, ""), internal)
+			return o.store.List(o.inside(ctx, ""), internal)
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			internal, err := all(options)
@@ -113,7 +113,7 @@ func (o Objects[T]) Informer() cache.SharedIndexInformer {
 				return nil, err
 			}
 			internal.TimeoutSeconds = nil
-			w, err := o.store.Watch(inside(ctx, ""), internal)
+			w, err := o.store.Watch(o.inside(ctx, ""), internal)
 			if err != nil {
 				return nil, err
 			}
@@ -132,7 +132,12 @@ func unwrap(e watch.Event) (watch.Event, bool) {
 	return e, true
 }
 
-func inside(ctx context.Context, namespace string) context.Context {
+// inside returns the context of an operation in a namespace. If ctx is that of
+// a request, it says what the request is for, and errors would name that instead
+// of these objects.
+func (o Objects[T]) inside(ctx context.Context, namespace string) context.Context {
+	gr := o.store.DefaultQualifiedResource
+	ctx = genericapirequest.WithRequestInfo(ctx, &genericapirequest.RequestInfo{APIGroup: gr.Group, Resource: gr.Resource})
 	return genericapirequest.WithNamespace(ctx, namespace)
 }
 

@@ -44,8 +44,17 @@ func pods() entry {
 		},
 	}
 	k.extend = func(_ *installer, _ *registry.Store, group map[string]rest.Storage) {
-		for _, name := range []string{"attach", "exec", "log", "portforward", "proxy"} {
-			group["pods/"+name] = absent{subresource: name}
+		stream := []string{http.MethodGet, http.MethodPost}
+		for _, a := range []absent{
+			{name: "attach", new: func() runtime.Object { return &corev1.PodAttachOptions{} }, methods: stream},
+			{name: "exec", new: func() runtime.Object { return &corev1.PodExecOptions{} }, methods: stream},
+			{name: "log", new: func() runtime.Object { return &corev1.Pod{} }, methods: []string{http.MethodGet}},
+			{name: "portforward", new: func() runtime.Object { return &corev1.PodPortForwardOptions{} }, methods: stream},
+			{name: "proxy", new: func() runtime.Object { return &corev1.PodProxyOptions{} }, subpath: true, methods: []string{
+				http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodHead, http.MethodOptions,
+			}},
+		} {
+			group["pods/"+a.name] = a
 		}
 	}
 	return k
@@ -60,28 +69,32 @@ func podFields(p *corev1.Pod) fields.Set {
 		"spec.hostNetwork":         boolean(p.Spec.HostNetwork),
 		"status.phase":             string(p.Status.Phase),
 		"status.podIP":             p.Status.PodIP,
+		"status.podIPs":            "", // taken and never true, as upstream
 		"status.nominatedNodeName": p.Status.NominatedNodeName,
 	}
 }
 
 // absent is a subresource that needs a kubelet. It answers with what this
 // server is, where "not found" would send its caller looking for a typing
-// error.
-type absent struct{ subresource string }
+// error. Discovery shows it as upstream's does.
+type absent struct {
+	name    string
+	new     func() runtime.Object
+	methods []string
+	// subpath adds the paths below it.
+	subpath bool
+}
 
 var _ rest.Connecter = absent{}
 
-func (a absent) New() runtime.Object { return &corev1.Pod{} }
-func (a absent) Destroy()            {}
+func (a absent) New() runtime.Object      { return a.new() }
+func (a absent) Destroy()                 {}
+func (a absent) ConnectMethods() []string { return a.methods }
 
-func (a absent) NewConnectOptions() (runtime.Object, bool, string) { return nil, false, "" }
-
-func (a absent) ConnectMethods() []string {
-	return []string{http.MethodGet, http.MethodPost}
-}
+func (a absent) NewConnectOptions() (runtime.Object, bool, string) { return nil, a.subpath, "path" }
 
 func (a absent) Connect(_ context.Context, name string, _ runtime.Object, _ rest.Responder) (http.Handler, error) {
-	return nil, notImplemented("there is no " + a.subresource + " of pod " + name + ": " + noContainers)
+	return nil, notImplemented("there is no " + a.name + " of pod " + name + ": " + noContainers)
 }
 
 // notImplemented is the Status of what this kind of server does not do.

@@ -36,7 +36,6 @@ var (
 func (s strategy[T]) NamespaceScoped() bool                         { return s.kind.namespaced }
 func (s strategy[T]) AllowCreateOnUpdate(context.Context) bool      { return s.kind.createOnUpdate }
 func (s strategy[T]) AllowUnconditionalUpdate(context.Context) bool { return !s.kind.versioned }
-func (s strategy[T]) Canonicalize(runtime.Object)                   {}
 
 func (s strategy[T]) PrepareForCreate(ctx context.Context, obj runtime.Object) {
 	if s.rules.prepareCreate != nil {
@@ -47,6 +46,12 @@ func (s strategy[T]) PrepareForCreate(ctx context.Context, obj runtime.Object) {
 func (s strategy[T]) PrepareForUpdate(ctx context.Context, obj, old runtime.Object) {
 	if s.rules.prepareUpdate != nil {
 		s.rules.prepareUpdate(ctx, obj.(T), old.(T))
+	}
+}
+
+func (s strategy[T]) Canonicalize(obj runtime.Object) {
+	if s.rules.canonicalize != nil {
+		s.rules.canonicalize(obj.(T))
 	}
 }
 
