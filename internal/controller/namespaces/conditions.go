@@ -45,7 +45,7 @@ func (s *sweep) conditions() []corev1.NamespaceCondition {
 		well(corev1.NamespaceDeletionGVParsingFailure, "ParsedGroupVersions", "All legacy kube types successfully parsed"),
 		well(corev1.NamespaceDeletionContentFailure, "ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
 		well(corev1.NamespaceContentRemaining, "ContentRemoved", "All content successfully removed"),
-		well(corev1.NamespaceFinalizersRemaining, "ContentRemoved", "All content successfully removed"),
+		well(corev1.NamespaceFinalizersRemaining, "ContentHasNoFinalizers", "All content-preserving finalizers finished"),
 	}
 	if len(s.failed) > 0 {
 		messages := make([]string, len(s.failed))
@@ -68,7 +68,7 @@ func (s *sweep) conditions() []corev1.NamespaceCondition {
 		for _, finalizer := range slices.Sorted(maps.Keys(s.finalizers)) {
 			texts = append(texts, fmt.Sprintf("%s in %d resource instances", finalizer, s.finalizers[finalizer]))
 		}
-		ill(&conditions[4], "SomeFinalizerRemain", "Some finalizers are remaining: "+strings.Join(texts, ", "))
+		ill(&conditions[4], "SomeFinalizersRemain", "Some content in the namespace has finalizers remaining: "+strings.Join(texts, ", "))
 	}
 	return conditions
 }

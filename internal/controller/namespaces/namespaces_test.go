@@ -234,7 +234,7 @@ func TestHeldByFinalizers(t *testing.T) {
 			"NamespaceDeletionGroupVersionParsingFailure": "False ParsedGroupVersions: All legacy kube types successfully parsed",
 			"NamespaceDeletionContentFailure":             "False ContentDeleted: All content successfully deleted, may be waiting on finalization",
 			"NamespaceContentRemaining":                   "True SomeResourcesRemain: Some resources are remaining: secrets. has 1 resource instances",
-			"NamespaceFinalizersRemaining":                "True SomeFinalizerRemain: Some finalizers are remaining: example.com/a in 1 resource instances, example.com/b in 1 resource instances",
+			"NamespaceFinalizersRemaining":                "True SomeFinalizersRemain: Some content in the namespace has finalizers remaining: example.com/a in 1 resource instances, example.com/b in 1 resource instances",
 		})
 		if n := w.namespaces.Writes(); n != 5 {
 			t.Errorf("%d writes of namespaces, want 5: 2 created, 1 deleted, its phase, its conditions", n)
