@@ -31,11 +31,6 @@ func (p *part) Get(ctx context.Context, name string, options *metav1.GetOptions)
 	return p.store.Get(ctx, name, options)
 }
 
-// Update never creates, whatever the resource itself allows.
-func (p *part) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, create rest.ValidateObjectFunc, update rest.ValidateObjectUpdateFunc, _ bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
-	return p.store.Update(ctx, name, info, create, update, false, options)
-}
-
 func (p *part) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
 	return p.store.GetResetFields()
 }

@@ -46,6 +46,7 @@ func withoutSecrets(e *auditinternal.Event) *auditinternal.Event {
 	case secrets:
 		c.RequestObject = hideValues(e.RequestObject)
 		c.ResponseObject = hideValues(e.ResponseObject)
+		c.ResponseStatus = withoutQuotes(e.ResponseStatus)
 	}
 	return &c
 }

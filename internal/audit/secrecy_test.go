@@ -118,7 +118,17 @@ func TestSecretsHaveNoValues(t *testing.T) {
 
 func TestHideValues(t *testing.T) {
 	for _, tt := range []struct{ name, raw, want string }{
-		{"Status", `{"code":403,"kind":"Status"}`, `{"code":403,"kind":"Status"}`},
+		{"success", `{"kind":"Status","metadata":{},"status":"Success"}`, `{"kind":"Status","metadata":{},"status":"Success"}`},
+		{"refusal", `{"kind":"Status","metadata":{},"message":"m","reason":"Forbidden","code":403}`,
+			`{"kind":"Status","metadata":{},"message":"m","reason":"Forbidden","code":403}`},
+		{"refusal by a validation", `{"kind":"Status","metadata":{},"message":"m","reason":"Invalid","details":{"kind":"Secret"},"code":422}`,
+			`{"kind":"Status","metadata":{},"message":"m","reason":"Invalid","details":{"kind":"Secret"},"code":422}`},
+		{"refusal of a patch", `{"kind":"Status","metadata":{},"message":"s","reason":"Invalid","details":{"causes":[{"message":"s","field":"patch"}]},"code":422}`,
+			`{"kind":"Status","metadata":{},"message":"[redacted]","reason":"Invalid","details":{"causes":[{"message":"[redacted]","field":"patch"}]},"code":422}`},
+		{"refusal of a body", `{"kind":"Status","metadata":{},"message":"s","reason":"BadRequest","code":400}`,
+			`{"kind":"Status","metadata":{},"message":"[redacted]","reason":"BadRequest","code":400}`},
+		{"error", `{"kind":"Status","metadata":{},"message":"s","code":500}`, `{"kind":"Status","metadata":{},"message":"[redacted]","code":500}`},
+		{"Status that is none", `{"kind":"Status","code":"s"}`, ""},
 		{"no values", `{"kind":"Secret","metadata":{"name":"a"}}`, `{"kind":"Secret","metadata":{"name":"a"}}`},
 		{"values", `{"data":{"a":"cw=="},"stringData":{"b":"s"}}`, `{"data":{"a":"[redacted]"},"stringData":{"b":"[redacted]"}}`},
 		{"patch that removes", `{"data":{"a":null}}`, `{"data":{"a":null}}`},

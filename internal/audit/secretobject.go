@@ -2,8 +2,10 @@ package audit
 
 import (
 	"encoding/json"
+	"net/http"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	auditinternal "k8s.io/apiserver/pkg/apis/audit"
 )
@@ -28,6 +30,9 @@ func hideValues(object *runtime.Unknown) *runtime.Unknown {
 	var all map[string]any
 	if json.Unmarshal(object.Raw, &all) != nil || all == nil || all["kind"] == "Table" {
 		return nil
+	}
+	if all["kind"] == "Status" {
+		return hideInStatus(object)
 	}
 	hideIn(all)
 	if items, found := all["items"]; found {
@@ -74,4 +79,52 @@ func hideIn(secret map[string]any) {
 	if annotations, _ := meta["annotations"].(map[string]any); annotations[lastApplied] != nil {
 		annotations[lastApplied] = redacted
 	}
+}
+
+// hideInStatus returns object, which is a Status, without what it may quote.
+func hideInStatus(object *runtime.Unknown) *runtime.Unknown {
+	var status metav1.Status
+	if json.Unmarshal(object.Raw, &status) != nil {
+		return nil
+	}
+	raw, err := json.Marshal(withoutQuotes(&status))
+	if err != nil {
+		return nil
+	}
+	hidden := *object
+	hidden.Raw = raw
+	return &hidden
+}
+
+// withoutQuotes returns status, which answers a request for Secrets, or a copy
+// without its words if they may quote one.
+func withoutQuotes(status *metav1.Status) *metav1.Status {
+	if status == nil || !quotes(status) {
+		return status
+	}
+	c := status.DeepCopy()
+	c.Message = redacted
+	if c.Details != nil {
+		for i := range c.Details.Causes {
+			c.Details.Causes[i].Message = redacted
+		}
+	}
+	return c
+}
+
+// quotes reports whether the words of a refusal may be the library's about a
+// body that it could not make an object of. Then they are the whole object that
+// a patch led to, a value of the wrong type, or the beginning of the body. What
+// names a kind is from a validation, and those say nothing of the values.
+func quotes(status *metav1.Status) bool {
+	if status.Code < http.StatusBadRequest {
+		return false
+	}
+	switch status.Reason {
+	case metav1.StatusReasonInvalid:
+		return status.Details == nil || status.Details.Kind == ""
+	case metav1.StatusReasonBadRequest, metav1.StatusReasonInternalError, metav1.StatusReasonUnknown:
+		return true
+	}
+	return false
 }
