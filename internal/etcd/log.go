@@ -41,11 +41,13 @@ func (c core) Write(e zapcore.Entry, fields []zapcore.Field) error {
 }
 
 // irrelevant are warnings about listeners and users that the embedded etcd does
-// not have.
+// not have, and about a version that a new store knows only a few seconds later.
 func irrelevant() []string {
 	return []string{
 		"Running http and grpc server on single port. This is not recommended for production.",
 		"simple token is not cryptographically signed",
+		"Failed to detect schema version",
+		"failed to update storage version",
 	}
 }
 

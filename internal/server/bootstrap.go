@@ -54,9 +54,14 @@ func (b *bootstrap) run(ctx context.Context, roles *policy.Policy) error {
 	return b.publishTrust(ctx)
 }
 
-// ensure creates obj unless it is there.
+// ensure creates obj unless it is there. It looks first: a store that is full
+// refuses the attempt, and has to be served so that something can be deleted.
 func ensure[T api.Object](ctx context.Context, store api.Objects[T], obj T) error {
-	_, err := store.Create(ctx, obj)
+	_, err := store.Get(ctx, obj.GetNamespace(), obj.GetName())
+	if !apierrors.IsNotFound(err) {
+		return err
+	}
+	_, err = store.Create(ctx, obj)
 	return controller.Ignore(err, apierrors.IsAlreadyExists)
 }
 
