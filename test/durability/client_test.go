@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -111,7 +112,11 @@ func (c *client) do(ctx context.Context, method, path string, in, out any) error
 		out = new(json.RawMessage)
 	}
 	// An answer that was cut off acknowledges nothing.
-	return json.NewDecoder(response.Body).Decode(out)
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, out)
 }
 
 // must is do for what has to succeed.

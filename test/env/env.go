@@ -8,9 +8,11 @@ package env
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"strconv"
 	"sync"
@@ -92,9 +94,10 @@ func (s *Server) Stop() {
 }
 
 // Kill ends the server at once, as a power cut does, and waits until it is gone.
+// One that has ended by itself is gone already.
 func (s *Server) Kill() {
 	s.t.Helper()
-	if err := s.process.Process.Kill(); err != nil {
+	if err := s.process.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		s.t.Fatalf("killing the server: %v", err)
 	}
 	<-s.ended
