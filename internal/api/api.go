@@ -127,19 +127,26 @@ func (a *API) build(cfg Config, in *installer) error {
 	if err != nil {
 		return fmt.Errorf("building the API server: %w", err)
 	}
+	var named []*server.APIGroupInfo
 	for _, gv := range groups() {
 		info := server.NewDefaultAPIGroupInfo(gv.Group, a.scheme, runtime.NewParameterCodec(a.scheme), a.codecs)
 		info.PrioritizedVersions = []schema.GroupVersion{gv}
 		info.VersionedResourcesStorageMap["v1"] = in.group(gv)
-		install := s.InstallAPIGroup
-		if gv.Group == "" {
-			install = func(i *server.APIGroupInfo) error { return s.InstallLegacyAPIGroup(server.DefaultLegacyAPIPrefix, i) }
+		if gv.Group != "" {
+			named = append(named, &info)
+			continue
 		}
-		if err := install(&info); err != nil {
-			return fmt.Errorf("installing API group %q: %w", gv.Group, err)
+		if err := s.InstallLegacyAPIGroup(server.DefaultLegacyAPIPrefix, &info); err != nil {
+			return fmt.Errorf("installing the core API group: %w", err)
 		}
 	}
+	// Together, because the library derives the types of fields once for each
+	// call.
+	if err := s.InstallAPIGroups(named...); err != nil {
+		return fmt.Errorf("installing API groups: %w", err)
+	}
 	a.server = s
+	a.specify(generic)
 	return nil
 }
 
@@ -158,6 +165,7 @@ func genericConfig(cfg Config, in *installer) *server.Config {
 	c.EnableMetrics, c.EnableProfiling = false, false
 	c.BuildHandlerChainFunc = func(h http.Handler, _ *server.Config) http.Handler { return h }
 	c.HealthzChecks, c.LivezChecks, c.ReadyzChecks = nil, nil, nil
+	c.SkipOpenAPIInstallation = true // see specify
 
 	namer := openapinamer.NewDefinitionNamer(externalScheme())
 	c.OpenAPIConfig = server.DefaultOpenAPIConfig(openapi.GetOpenAPIDefinitions, namer)
