@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/authz"
 	"gatehouse.dev/gatehouse/authz/rbac"
 	"gatehouse.dev/gatehouse/bench/upstream"
 	"gatehouse.dev/gatehouse/identity"
@@ -238,7 +239,7 @@ func (p *pair) startTheirs(dir string, cfg upstream.Config) error {
 	p.closers = append(p.closers, func() error { store.Close(); return nil })
 	resources, err := api.New(api.Config{
 		Client: store.Client(), Prefix: "/registry", Address: "127.0.0.1:6443", Release: "bench",
-		RequestTimeout: time.Minute, Admission: admission.Chain{},
+		RequestTimeout: time.Minute, Admission: admission.Chain{}, Authorizer: authz.AlwaysAllow(),
 	})
 	if err != nil {
 		return err

@@ -59,8 +59,10 @@ type Server struct {
 	authorizer  *authz.Chain
 	credentials *credentials
 	stripes     *authn.Stripes
-	runner      *controller.Runner
-	web         *http.Server
+	// defaults are the roles of a fresh server, until they are stored.
+	defaults *policy.Policy
+	runner   *controller.Runner
+	web      *http.Server
 
 	// draining is done when streams are to end, and serving until then.
 	draining context.Context
@@ -97,7 +99,8 @@ func (s *Server) listen(ctx context.Context) error {
 	return nil
 }
 
-// openStore starts or reaches etcd, and reads keys and certificates meanwhile.
+// openStore starts or reaches etcd, and reads meanwhile what needs no store:
+// keys, certificates, the audit policy and the default roles.
 func (s *Server) openStore(ctx context.Context) error {
 	if dir := s.cfg.Storage.DataDir; dir != "" {
 		var err error
@@ -112,6 +115,10 @@ func (s *Server) openStore(ctx context.Context) error {
 	})
 	work.Go(func() (err error) {
 		s.trail, err = audit.New(auditConfig(s.cfg))
+		return err
+	})
+	work.Go(func() (err error) {
+		s.defaults, err = policy.Load()
 		return err
 	})
 	err := s.connect(ctx)
@@ -204,11 +211,9 @@ func waitFor(ctx context.Context, synced []cache.InformerSynced) bool {
 
 // populate makes what has to be there.
 func (s *Server) populate(ctx context.Context) error {
-	roles, err := policy.Load()
-	if err != nil {
-		return err
-	}
-	return s.bootstrap().run(ctx, roles)
+	err := s.bootstrap().run(ctx, s.defaults)
+	s.defaults = nil // a megabyte that nobody looks at again
+	return err
 }
 
 func (s *Server) bootstrap() *bootstrap {
