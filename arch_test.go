@@ -16,7 +16,7 @@ var layers = []layer{
 	{"files", []string{"internal/pki/wholefile"}},
 	{"mechanism", []string{
 		"internal/compact", "internal/config/strictyaml", "internal/etcd", "internal/etcd/...", "internal/fieldname", "internal/jose", "internal/keyring",
-		"internal/keyset", "internal/kubeconfig", "internal/outcall", "internal/pki", "internal/reload",
+		"internal/keyset", "internal/kubeconfig", "internal/listener", "internal/outcall", "internal/pki", "internal/reload", "internal/tarpit", "internal/turns",
 	}},
 	{"contracts", []string{"authn", "authz"}},
 	{"decision", []string{
@@ -40,6 +40,8 @@ var sideways = []edge{
 	{"authn/serviceaccount", "authn/verified"},
 	{"internal/admission", "authz/rbac/escalation"},
 	{"internal/issuers", "authn/jwt"},
+	{"internal/listener", "internal/turns"},
+	{"internal/tarpit", "internal/turns"},
 	{"internal/api", "internal/api/..."},
 	{"internal/server", "internal/config"},
 	{"internal/server", "internal/door"},
@@ -64,7 +66,7 @@ var onlyIn = map[string][]string{
 	"k8s.io/apiserver/pkg/server/options/encryptionconfig": {"internal/api/atrest"},
 	"k8s.io/apiserver/pkg/storage/value":                   {"internal/api", "internal/api/atrest"},
 	// The typed clients link every API group; the project has its own.
-	"k8s.io/client-go/kubernetes": {},
+	"k8s.io/client-go/kubernetes": {"test/clientgo"},
 	// Not a library: its authors promise nothing to importers.
 	"k8s.io/kubernetes": {},
 }

@@ -2,6 +2,7 @@ package authn
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 )
@@ -11,11 +12,15 @@ import (
 // puts it into the context of all its requests:
 //
 //	srv.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
-//		return authn.WithConn(ctx, new(authn.Conn))
+//		return authn.WithConn(ctx, &authn.Conn{Peer: ...})
 //	}
 //
 // The zero value is ready to use. All methods may be called at the same time.
 type Conn struct {
+	// Peer is who is at the other end, for counting what it does: an address,
+	// or what stands for many of them. It is never who is calling.
+	Peer netip.Addr
+
 	mu    sync.Mutex // held by writers only
 	memos atomic.Pointer[[]memo]
 }
@@ -33,6 +38,15 @@ func WithConn(ctx context.Context, c *Conn) context.Context {
 func ConnFrom(ctx context.Context) *Conn {
 	c, _ := ctx.Value(connKey{}).(*Conn)
 	return c
+}
+
+// PeerFrom returns the peer of the connection that ctx carries. What is not known
+// is one peer.
+func PeerFrom(ctx context.Context) netip.Addr {
+	if c := ConnFrom(ctx); c != nil {
+		return c.Peer
+	}
+	return netip.Addr{}
 }
 
 // Memo returns what owner remembered last, or nil. A nil Conn remembers nothing.

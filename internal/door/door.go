@@ -42,6 +42,9 @@ type Config struct {
 	// that write, as --max-requests-inflight and
 	// --max-mutating-requests-inflight do; 0 is no bound.
 	MaxReading, MaxMutating int
+	// Hold is called for each request whose credential was refused, before its
+	// caller is told. It may take its time.
+	Hold func(*http.Request)
 	// RequestTimeout ends requests that are not streams.
 	RequestTimeout time.Duration
 	// Draining is done when the server stops; streams end then.
@@ -90,6 +93,7 @@ func New(cfg Config) http.Handler {
 	h = d.limitTime(h)
 	h = genericapifilters.WithCacheControl(h)
 	h = d.receive(h)
+	h = endAfterChunks(h)
 	h = d.recoverPanic(h)
 	h = audit.WithID(h)
 	return h

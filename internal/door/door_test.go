@@ -95,7 +95,7 @@ func newDoor(t testing.TB, change func(*door.Config)) http.Handler {
 	cfg := door.Config{
 		Authenticator: user("jane", identity.GroupAuthenticated), Authorizer: says{verdict: authz.Allow},
 		Audit: trail, Handler: http.HandlerFunc(served), Codecs: codecs(t),
-		RequestTimeout: time.Minute, Draining: context.Background(),
+		RequestTimeout: time.Minute, Draining: context.Background(), Hold: func(*http.Request) {},
 		Metrics: &counts{}, Log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {

@@ -39,6 +39,7 @@ func (d *door) authenticate(next http.Handler) http.Handler {
 		res, err := d.Authenticator.Authenticate(r)
 		if err != nil {
 			d.Metrics.Authenticated(failure(err), time.Since(start))
+			d.Hold(r)
 			d.refuse(w, r, err)
 			return
 		}

@@ -140,6 +140,21 @@ func (d *door) timeout(r *http.Request) (time.Duration, error) {
 	return min(asked, d.RequestTimeout), nil
 }
 
+// endAfterChunks makes a request of HTTP/1.1 whose length is not told beforehand
+// the last of its connection. net/http takes one that tells a length as well,
+// and does not say so; a proxy that goes by the length would see the next
+// request begin somewhere else, which is how requests are smuggled. The
+// connection has to end then (RFC 9112 section 6.1), and for those that are in
+// order it costs next to nothing: they are rare.
+func endAfterChunks(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // recoverPanic answers 500 when a handler panics, and keeps the process.
 func (d *door) recoverPanic(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -253,3 +254,55 @@ func TestRefusedBeforeLimited(t *testing.T) {
 type each chan authn.Authenticator
 
 func (e each) Authenticate(r *http.Request) (*authn.Result, error) { return (<-e).Authenticate(r) }
+
+// Who is refused is held before the answer, and nobody else is.
+func TestHold(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		caller authn.Authenticator
+		verb   authz.Verdict
+		held   bool
+	}{
+		{"refused", as{err: authn.Refuse("Test", "bad")}, authz.Allow, true},
+		{"let in", user("jane"), authz.Allow, false},
+		{"forbidden", user("jane"), authz.Deny, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			held := false
+			newDoor(t, func(c *door.Config) {
+				c.Authenticator, c.Authorizer = tt.caller, says{verdict: tt.verb}
+				c.Hold = func(*http.Request) {
+					held = true
+					if w.Body.Len() > 0 || len(w.Header()["Www-Authenticate"]) > 0 {
+						t.Error("the caller was answered before it was held")
+					}
+				}
+			}).ServeHTTP(w, request("GET", "/api/v1/pods"))
+			if held != tt.held {
+				t.Errorf("held is %v, want %v, for an answer %d", held, tt.held, w.Code)
+			}
+		})
+	}
+}
+
+func TestRequestsOfUnknownLengthEndTheConnection(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		major     int
+		encodings []string
+		want      string
+	}{
+		{"chunks", 1, []string{"chunked"}, "close"},
+		{"a length", 1, nil, ""},
+		{"HTTP/2", 2, nil, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := request("POST", "/api/v1/namespaces")
+			r.ProtoMajor, r.TransferEncoding = tt.major, tt.encodings
+			if got := answer(newDoor(t, nil), r).Header().Get("Connection"); got != tt.want {
+				t.Errorf("Connection is %q, want %q", got, tt.want)
+			}
+		})
+	}
+}

@@ -19,6 +19,9 @@ func TestHandler(t *testing.T) {
 	r.ImpersonationChecked("legacy", false, time.Microsecond)
 	r.Shed(true)
 	r.File("token-auth-file", func() (uint64, uint64, bool) { return 3, 1, true })
+	r.Strangers(func() metrics.Strangers {
+		return metrics.Strangers{Open: 5, Most: 7, Waiting: 2, Shed: map[string]uint64{"silent": 3, "refused": 1}, Held: 4}
+	})
 
 	w := httptest.NewRecorder()
 	r.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
@@ -37,6 +40,12 @@ func TestHandler(t *testing.T) {
 		`gatehouse_file_reloads_total{file="token-auth-file",status="success"} 3`,
 		`gatehouse_file_reloads_total{file="token-auth-file",status="failure"} 1`,
 		`gatehouse_file_stale{file="token-auth-file"} 1`,
+		`gatehouse_connections_open 5`,
+		`gatehouse_connections_most 7`,
+		`gatehouse_handshakes_waiting 2`,
+		`gatehouse_connections_shed_total{class="silent"} 3`,
+		`gatehouse_connections_shed_total{class="refused"} 1`,
+		`gatehouse_refusals_held_total 4`,
 	} {
 		if !strings.Contains(w.Body.String(), line+"\n") {
 			t.Errorf("no line %q", line)

@@ -19,7 +19,6 @@ import (
 	"gatehouse.dev/gatehouse/authn/verified"
 	"gatehouse.dev/gatehouse/internal/config"
 	"gatehouse.dev/gatehouse/internal/issuers"
-	"gatehouse.dev/gatehouse/internal/metrics"
 	"gatehouse.dev/gatehouse/internal/reload"
 )
 
@@ -55,7 +54,8 @@ type followed struct {
 
 // identify builds the authenticators in Kubernetes' order: proxies, certificates,
 // tokens, then nobody (k8s.io/kubernetes pkg/kubeapiserver/authenticator).
-func identify(cfg *config.Configuration, m *material, objects serviceaccount.Objects, stripes *authn.Stripes, digestKey []byte, counters *metrics.Registry, log *slog.Logger) (*credentials, error) {
+func (s *Server) identify(objects serviceaccount.Objects, digestKey []byte) (*credentials, error) {
+	cfg, m, log := s.cfg, s.material, s.log
 	c := &credentials{changed: make(chan struct{}, 1)}
 	chain, err := c.certificates(cfg, m, log)
 	if err != nil {
@@ -80,14 +80,14 @@ func identify(cfg *config.Configuration, m *material, objects serviceaccount.Obj
 		c.follow("token-auth-file", static.Status, static.Run)
 		tokens = append(tokens, static)
 	}
-	accounts, err := serviceAccountVerifier(cfg, m, objects, stripes, audiences)
+	accounts, err := serviceAccountVerifier(cfg, m, objects, s.stripes, audiences)
 	if err != nil {
 		return nil, err
 	}
 	tokens = append(tokens, accounts)
 	served := &issuers.Anonymous{Enabled: cfg.Authentication.Anonymous}
 	if described, ok := cfg.Issuers(); ok {
-		live, err := issuers.Open(described, counters.Issuers(), log)
+		live, err := issuers.Open(described, s.metrics.Issuers(), log)
 		if err != nil {
 			return nil, err
 		}
@@ -97,7 +97,7 @@ func identify(cfg *config.Configuration, m *material, objects serviceaccount.Obj
 			served = said
 		}
 	}
-	c.tokens = verified.Tokens(table, authn.AnyBearer, authn.Tokens(tokens...))
+	c.tokens = verified.Tokens(table, authn.AnyBearer, newcomers{authn.Tokens(tokens...), s.tarpit})
 	c.requests = authn.Chain(append(chain, authn.Bearer(c.tokens), authn.WebSocket(c.tokens))...)
 	if served.Enabled {
 		c.requests = authn.OrAnonymous(c.requests, anonymous.New(served.Paths...))

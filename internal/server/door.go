@@ -59,6 +59,7 @@ func (s *Server) door() (http.Handler, error) {
 		Codecs:         s.api.Codecs(),
 		MaxReading:     s.cfg.Limits.MaxRequestsInflight,
 		MaxMutating:    s.cfg.Limits.MaxMutatingRequestsInflight,
+		Hold:           s.hold,
 		RequestTimeout: time.Duration(s.cfg.Limits.RequestTimeout),
 		Draining:       s.draining,
 		Metrics:        s.metrics,

@@ -15,13 +15,15 @@ import (
 	cliflag "k8s.io/component-base/cli/flag"
 
 	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/internal/listener"
 	"gatehouse.dev/gatehouse/internal/pki"
 )
 
 const (
 	// handshakeTimeout ends connections that do not get as far as a whole
-	// request header. net/http takes it for the TLS handshake too.
-	handshakeTimeout = 10 * time.Second
+	// request header. net/http takes it for the TLS handshake too, which is to
+	// be over after 10 s even if the machine is so busy that timers are late.
+	handshakeTimeout = 8 * time.Second
 	// idleTimeout is upstream's.
 	idleTimeout = 90 * time.Second
 	// maxHeaderBytes holds a token of 16 KiB many times over. Upstream's 1 MiB
@@ -91,10 +93,11 @@ func (s *Server) webServer(handler http.Handler) (*http.Server, error) {
 		ReadHeaderTimeout: handshakeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		ConnState:         s.listener.Track,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
-			return authn.WithConn(ctx, new(authn.Conn))
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return authn.WithConn(ctx, &authn.Conn{Peer: listener.PeerOf(c)})
 		},
 	}, nil
 }

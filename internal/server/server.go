@@ -30,8 +30,10 @@ import (
 	"gatehouse.dev/gatehouse/internal/config"
 	"gatehouse.dev/gatehouse/internal/controller"
 	"gatehouse.dev/gatehouse/internal/etcd"
+	"gatehouse.dev/gatehouse/internal/listener"
 	"gatehouse.dev/gatehouse/internal/metrics"
 	"gatehouse.dev/gatehouse/internal/pki"
+	"gatehouse.dev/gatehouse/internal/tarpit"
 )
 
 // compactionInterval is how much history the store keeps, as upstream: enough
@@ -44,7 +46,7 @@ type Server struct {
 	release string
 	log     *slog.Logger
 
-	listener  net.Listener
+	listener  *listener.Listener
 	directory *etcd.Directory
 	material  *material
 	embedded  *etcd.Embedded
@@ -59,6 +61,7 @@ type Server struct {
 	authorizer  *authz.Chain
 	credentials *credentials
 	stripes     *authn.Stripes
+	tarpit      *tarpit.Tarpit
 	// defaults are the roles of a fresh server, until they are stored.
 	defaults *policy.Policy
 	runner   *controller.Runner
@@ -76,7 +79,7 @@ type Server struct {
 // an error nothing of it goes on; a data directory that was made by then is
 // whole, and the next start goes on with it.
 func New(ctx context.Context, cfg *config.Configuration, release string, log *slog.Logger) (*Server, error) {
-	s := &Server{cfg: cfg, release: release, log: log, index: rbac.New(), stripes: authn.NewStripes()}
+	s := &Server{cfg: cfg, release: release, log: log, index: rbac.New(), stripes: authn.NewStripes(), tarpit: tarpit.New()}
 	s.draining, s.drain = context.WithCancel(context.WithoutCancel(ctx))
 	for _, step := range []func(context.Context) error{
 		s.listen, s.openStore, s.buildAPI, s.followStore, s.populate, s.buildDoor, s.leaveAddress,
@@ -91,11 +94,11 @@ func New(ctx context.Context, cfg *config.Configuration, release string, log *sl
 
 func (s *Server) listen(ctx context.Context) error {
 	address := net.JoinHostPort(s.cfg.Serving.BindAddress.String(), strconv.Itoa(s.cfg.Serving.SecurePort))
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	socket, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("listening on %s: %w", address, err)
 	}
-	s.listener = listener
+	s.listener = s.sharedOut(socket)
 	return nil
 }
 
@@ -227,7 +230,7 @@ func (s *Server) buildDoor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.credentials, err = identify(s.cfg, s.material, liveObjects{s.objects}, s.stripes, digestKey, s.metrics, s.log)
+	s.credentials, err = s.identify(liveObjects{s.objects}, digestKey)
 	if err != nil {
 		return err
 	}
@@ -238,6 +241,7 @@ func (s *Server) buildDoor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.countStrangers()
 	s.web, err = s.webServer(handler)
 	return err
 }

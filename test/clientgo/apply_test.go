@@ -63,8 +63,8 @@ func testApply(t *testing.T, w *world) {
 			t.Errorf("%+v", n)
 		}
 		for _, m := range n.ManagedFields {
-			if m.Manager == "ours" && strings.Contains(string(m.FieldsV1.Raw), "f:status") {
-				t.Errorf("a write of the node itself owns its status: %s", m.FieldsV1.Raw)
+			if m.Manager == "ours" && strings.Contains(m.FieldsV1.GetRawString(), "f:status") {
+				t.Errorf("a write of the node itself owns its status: %s", m.FieldsV1.GetRawString())
 			}
 		}
 		applied = corev1apply.Node(node).WithSpec(corev1apply.NodeSpec().WithUnschedulable(false)).
@@ -74,8 +74,8 @@ func testApply(t *testing.T, w *world) {
 			t.Errorf("%+v", n)
 		}
 		for _, m := range n.ManagedFields {
-			if m.Manager == "theirs" && (m.Subresource != "status" || strings.Contains(string(m.FieldsV1.Raw), "f:spec")) {
-				t.Errorf("a write of the status owns %s of %q", m.FieldsV1.Raw, m.Subresource)
+			if m.Manager == "theirs" && (m.Subresource != "status" || strings.Contains(m.FieldsV1.GetRawString(), "f:spec")) {
+				t.Errorf("a write of the status owns %s of %q", m.FieldsV1.GetRawString(), m.Subresource)
 			}
 		}
 	})

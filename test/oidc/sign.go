@@ -34,9 +34,13 @@ func (k Key) JWK() map[string]string {
 	case *rsa.PublicKey:
 		jwk["kty"], jwk["n"], jwk["e"] = "RSA", b64(public.N.Bytes()), b64(big.NewInt(int64(public.E)).Bytes())
 	case *ecdsa.PublicKey:
-		size := (public.Params().BitSize + 7) / 8
+		point, err := public.Bytes()
+		if err != nil {
+			panic(err) // the test made the key itself
+		}
+		size := (len(point) - 1) / 2
 		jwk["kty"], jwk["crv"] = "EC", public.Params().Name
-		jwk["x"], jwk["y"] = b64(public.X.FillBytes(make([]byte, size))), b64(public.Y.FillBytes(make([]byte, size)))
+		jwk["x"], jwk["y"] = b64(point[1:1+size]), b64(point[1+size:])
 	case ed25519.PublicKey:
 		jwk["kty"], jwk["crv"], jwk["x"] = "OKP", "Ed25519", b64(public)
 	}
