@@ -20,7 +20,7 @@ build: ## build bin/gatehouse
 	go build -trimpath -o bin/gatehouse ./cmd/gatehouse
 
 test: ## run every test, with the race detector and real kubectl
-	test/need.sh gcc
+	test/need.sh gcc openssl
 	go test -race -timeout 20m ./...
 	cd test/oracle/headers && go test ./...
 	cd test/oracle/oidc && go test ./...
@@ -33,8 +33,8 @@ race: ## run the tests that start no other program again and again, in random or
 	go test -race -short -shuffle on -count 5 ./...
 
 conformance: ## run real kubectl against a real server, and say what is run
-	test/need.sh gcc
-	go test -race -count 1 -v ./test/conformance ./test/readme
+	test/need.sh gcc openssl
+	go test -race -count 1 -v ./test/conformance ./test/readme ./test/docs
 
 lint: $(STATICCHECK) ## check format, vet, staticcheck, and that generated files are current
 	test/need.sh gcc
