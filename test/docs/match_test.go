@@ -69,11 +69,11 @@ func render(want, got []string, cost [][]int) string {
 	var b strings.Builder
 	i, j := 0, 0
 	for i < len(want) || j < len(got) {
-		any := i < len(want) && want[i] == dots
+		rest := i < len(want) && want[i] == dots
 		switch {
-		case any && cost[i][j] == cost[i+1][j]:
+		case rest && cost[i][j] == cost[i+1][j]:
 			i++
-		case any:
+		case rest:
 			fmt.Fprintf(&b, "  %s\n", got[j])
 			j++
 		case i < len(want) && j < len(got) && matches(want[i], got[j]):

@@ -2,6 +2,7 @@ package docs_test
 
 import (
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -63,6 +64,9 @@ func parse(text string) (steps []step, problem string) {
 	}
 	return steps, ""
 }
+
+// at says where in a page something is wrong.
+func at(line int, what string) string { return strconv.Itoa(line) + ": " + what }
 
 // fails reports whether a command that prints this must fail.
 func (s step) fails() bool {

@@ -22,7 +22,7 @@ const (
 	// shownPort is the one in the pages.
 	shownPort = "7443"
 	// commandLimit ends what hangs.
-	commandLimit = 2 * time.Minute
+	commandLimit = time.Minute
 	// repeatLimit is how long a command that reads may take to be right. It is
 	// only there so that a failure ends.
 	repeatLimit = 20 * time.Second
@@ -201,6 +201,3 @@ func freePort(t *testing.T) string {
 	defer l.Close()
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
-
-// at says where in a page something is wrong.
-func at(line int, what string) string { return strconv.Itoa(line) + ": " + what }
