@@ -29,7 +29,7 @@ func TestRules(t *testing.T) {
 		{"longer name wins", "internal/api/a.go", comment + `package p; import _ "k8s.io/apiserver/pkg/server/options/encryptionconfig"`, `only ["internal/api/atrest"] may`},
 		{"name that only begins alike", "internal/door/a.go", comment + `package p; import _ "k8s.io/apiserver/pkg/servertwo"`, ""},
 		{"nobody's module", "cmd/gatehouse/a.go", comment + `package p; import _ "k8s.io/kubernetes/pkg/apis"`, "only [] may"},
-		{"nobody's module in a test", "authn/a_test.go", `package p; import _ "k8s.io/client-go/kubernetes/fake"`, "only [] may"},
+		{"nobody's module in a test", "authn/a_test.go", `package p; import _ "k8s.io/kubernetes/pkg/api/fake"`, "only [] may"},
 		{"library in a library", "authn/jwt/a.go", comment + `package p; import _ "k8s.io/apiserver/pkg/endpoints"`, "authn must stay free of"},
 		{"library in a library's test", "authn/jwt/a_test.go", `package p; import _ "k8s.io/apiserver/pkg/endpoints"`, ""},
 
