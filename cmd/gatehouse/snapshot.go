@@ -201,13 +201,12 @@ func (d description) table(w io.Writer) error {
 		{"HASH", d.Hash},
 		{"REVISION", fmt.Sprint(d.Revision)},
 		{"KEYS", fmt.Sprint(d.Keys)},
-		{"ETCD", d.EtcdVersion},
 		{"SEALED", sealed},
 		{"NEEDS", "client CA " + d.Needs.ClientCA},
 		{"", "service account key " + d.Needs.ServiceAccountKey},
 		{"", "encryption key " + d.Needs.EncryptionKey},
 	} {
-		if row[1] != "" && !strings.HasSuffix(row[1], " ") { // not known, or not needed
+		if !strings.HasSuffix(row[1], " ") { // a key that is not needed
 			fmt.Fprintf(t, "%s\t%s\n", row[0], row[1])
 		}
 	}

@@ -118,6 +118,9 @@ func (s *Server) rewriteSecrets(ctx context.Context) error {
 			return fmt.Errorf("encrypting secret %s/%s anew: %w", secret.Namespace, secret.Name, err)
 		}
 	}
+	if ids := s.material.atRest.IDs; len(ids) > 1 {
+		s.log.Info("every secret was written anew with the first key", "key", ids[0], "secrets", len(all))
+	}
 	<-ctx.Done()
 	return nil
 }
