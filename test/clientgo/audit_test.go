@@ -70,6 +70,7 @@ func (l auditLog) event(t *testing.T, id types.UID) *auditv1.Event {
 // TestSecretsStayOut writes secrets in every way, well and badly, and then looks
 // for them where they must not be.
 func TestSecretsStayOut(t *testing.T) {
+	t.Parallel()
 	w, log := newAuditedWorld(t)
 	ctx, ns := t.Context(), w.namespace(t)
 	const plain, coded = "hunter2-hunter2", "aHVudGVyMi1odW50ZXIy"

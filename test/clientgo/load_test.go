@@ -21,6 +21,7 @@ import (
 // TestLoad reads, writes and follows all at once. Built with the race detector
 // (GATEHOUSE_TEST_RACE=1), the server says if two of its parts meet.
 func TestLoad(t *testing.T) {
+	t.Parallel()
 	const (
 		writers = 4
 		rounds  = 15

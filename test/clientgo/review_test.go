@@ -72,6 +72,7 @@ func reviews(ns string) []review {
 // TestReviews asks every review in every encoding: as it is, as a dry run, and
 // with a field that nobody knows. Each has its event, with both objects.
 func TestReviews(t *testing.T) {
+	t.Parallel()
 	w, log := newAuditedWorld(t)
 	ns := w.namespace(t)
 	w.allow(t, "alice",

@@ -8,6 +8,7 @@ import "testing"
 
 // TestServer runs what can share a server, at the same time.
 func TestServer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for name, test := range map[string]func(*testing.T, *world){
 		"typed": testTyped, "leader": testLeader, "dynamic": testDynamic, "apply": testApply, "patch": testPatch,

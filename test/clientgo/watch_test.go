@@ -134,6 +134,7 @@ func want(t *testing.T, events watch.Interface, kind watch.EventType, name strin
 
 // TestExpired asks a server for a past that it does not know any more.
 func TestExpired(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ns := w.namespace(t)
 	old := must[*corev1.ConfigMap](t)(w.client(t).CoreV1().ConfigMaps(ns).Create(t.Context(), configMap("a", nil), metav1.CreateOptions{}))
