@@ -16,6 +16,7 @@ package review
 
 import (
 	"fmt"
+	"reflect"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -111,7 +112,8 @@ func attributes(resource *authorizationv1.ResourceAttributes, other *authorizati
 func emptyMeta(meta metav1.ObjectMeta) field.ErrorList {
 	rest := meta
 	rest.ManagedFields = nil
-	if equality.Semantic.DeepEqual(rest, metav1.ObjectMeta{}) {
+	// Nearly always, and told in a fraction of the time.
+	if reflect.ValueOf(&rest).Elem().IsZero() || equality.Semantic.DeepEqual(rest, metav1.ObjectMeta{}) {
 		return nil
 	}
 	return field.ErrorList{field.Invalid(field.NewPath("metadata"), meta, "must be empty")}
