@@ -47,8 +47,8 @@ check: lint test ## run all that a change has to pass
 fuzz: ## fuzz every target for FUZZTIME (10s)
 	test/fuzz.sh $(FUZZTIME)
 
-bench: ## run the benchmarks
-	go test -run '^$$' -bench . -benchmem ./...
+bench: ## compare with upstream's code: what everything costs, the ratio, the targets
+	cd bench && go run .
 
 nightly: ## run what takes long: fuzzing, repeated tests, large comparisons (under 80 minutes)
 	$(MAKE) race

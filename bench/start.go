@@ -40,6 +40,7 @@ func startUp(t *measure.Table) error {
 	}
 	defer os.RemoveAll(dir)
 	binary := filepath.Join(dir, "gatehouse")
+	// With the flags of make build.
 	build := exec.Command("go", "build", "-C", "..", "-trimpath", "-o", binary, "./cmd/gatehouse")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
