@@ -39,6 +39,8 @@ const (
 	// rights are bound to the service account with this name.
 	caller      = "bench"
 	staticToken = "0123456789abcdef0123456789abcdef"
+	// readerRole lets the caller read.
+	readerRole = "bench-reader"
 )
 
 // A pair is the two front doors, with the same callers, the same rights and the
@@ -48,6 +50,9 @@ type pair struct {
 
 	cert    *x509.Certificate
 	account string // a token of the service account
+	// admin makes one request at our front door as an administrator, with JSON
+	// both ways.
+	admin func(method, path string, in, out any) error
 
 	closers []func() error
 }
@@ -130,28 +135,28 @@ func (p *pair) prepare(authority *pki.Authority, theirs *upstream.Config) error 
 	if err != nil {
 		return err
 	}
-	do := func(method, path string, in, out any) error {
+	p.admin = func(method, path string, in, out any) error {
 		return p.administer(admin.Certificate, method, path, in, out)
 	}
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: caller}}
-	if err := do("POST", "/api/v1/namespaces/default/serviceaccounts", account, account); err != nil {
+	if err := p.admin("POST", "/api/v1/namespaces/default/serviceaccounts", account, account); err != nil {
 		return err
 	}
 	for role, rules := range map[string][]rbacv1.PolicyRule{
-		"bench-reader":          {{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"serviceaccounts", "pods"}}},
+		readerRole:              {{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"serviceaccounts", "pods"}}},
 		"system:auth-delegator": nil,
 	} {
 		if rules != nil {
-			if err := do("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: role}, Rules: rules}, nil); err != nil {
+			if err := p.admin("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: role}, Rules: rules}, nil); err != nil {
 				return err
 			}
 		}
-		if err := do("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding(role), nil); err != nil {
+		if err := p.admin("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding(role), nil); err != nil {
 			return err
 		}
 	}
 	request := &authenticationv1.TokenRequest{}
-	if err := do("POST", "/api/v1/namespaces/default/serviceaccounts/"+caller+"/token", request, request); err != nil {
+	if err := p.admin("POST", "/api/v1/namespaces/default/serviceaccounts/"+caller+"/token", request, request); err != nil {
 		return err
 	}
 	p.account = request.Status.Token
@@ -160,7 +165,7 @@ func (p *pair) prepare(authority *pki.Authority, theirs *upstream.Config) error 
 		Groups: []string{identity.GroupServiceAccounts, identity.ServiceAccountGroupPrefix + "default", identity.GroupAuthenticated},
 		Extra:  map[string][]string{identity.CredentialIDKey: {"JTI=00000000-0000-0000-0000-000000000000"}},
 	}}
-	return readObjects(do, &theirs.Objects)
+	return readObjects(p.admin, &theirs.Objects)
 }
 
 // binding binds a role to the caller, as a user and as a service account.
@@ -203,7 +208,7 @@ func pointers[T any](items []T) []*T {
 	return out
 }
 
-// administer makes one request at our front door, with JSON both ways.
+// administer makes one request at our front door with a certificate.
 func (p *pair) administer(cert *x509.Certificate, method, path string, in, out any) error {
 	var body []byte
 	if in != nil {

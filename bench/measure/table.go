@@ -37,14 +37,14 @@ func (t *Table) Section(title string) {
 // no target.
 func (t *Table) Absolute(what string, ours, theirs Cost, ratio Ratio, target time.Duration) {
 	over := target > 0 && Exceeds(float64(ours.CPU), float64(ours.Noise), float64(target))
-	t.row(what, show(ours.CPU), count(ours.Allocs), show(theirs.CPU), count(theirs.Allocs), relation(ratio), atMost(show(target), target > 0), t.verdict(what, over, target > 0))
+	t.row(what, Show(ours.CPU), count(ours.Allocs), Show(theirs.CPU), count(theirs.Allocs), relation(ratio), atMost(Show(target), target > 0), t.verdict(what, over, target > 0))
 }
 
 // Relative adds what costs at most a part of what its peer costs. Zero is no
 // target.
 func (t *Table) Relative(what string, ours, theirs Cost, ratio Ratio, target float64) {
 	over := target > 0 && Exceeds(ratio.Value, ratio.Noise, target)
-	t.row(what, show(ours.CPU), count(ours.Allocs), show(theirs.CPU), count(theirs.Allocs), relation(ratio), atMost(fmt.Sprintf("1/%.3g", 1/target), target > 0), t.verdict(what, over, target > 0))
+	t.row(what, Show(ours.CPU), count(ours.Allocs), Show(theirs.CPU), count(theirs.Allocs), relation(ratio), atMost(fmt.Sprintf("1/%.3g", 1/target), target > 0), t.verdict(what, over, target > 0))
 }
 
 // Alone adds a figure that has no peer. Zero is no target.
@@ -95,8 +95,8 @@ func relation(r Ratio) string {
 
 func count(n float64) string { return strconv.FormatFloat(n, 'f', 0, 64) }
 
-// show writes a duration with three digits and in few units.
-func show(d time.Duration) string {
+// Show writes a duration with three digits and in few units.
+func Show(d time.Duration) string {
 	switch {
 	case d < time.Microsecond:
 		return fmt.Sprintf("%d ns", d.Nanoseconds())
