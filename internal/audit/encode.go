@@ -162,10 +162,21 @@ func appendField(dst []byte, before, s string) []byte {
 }
 
 // appendString appends s in quotes. What encoding/json would escape, or mend,
-// it escapes and mends here too.
+// is escaped and mended here too; by encoding/json itself, unless it is the
+// quotes that reasons are full of.
 func appendString(dst []byte, s string) []byte {
-	for i := range len(s) {
-		if !verbatim(s[i]) {
+	out, from := append(dst, '"'), 0
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case len(s)-i >= 8 && verbatimWord(s[i:]):
+			i += 8
+		case verbatim(c):
+			i++
+		case c == '"' || c == '\\':
+			out = append(append(out, s[from:i]...), '\\', c)
+			i++
+			from = i
+		default:
 			text, err := json.Marshal(s)
 			if err != nil {
 				panic("internal error: a string has no JSON form: " + err.Error())
@@ -173,11 +184,27 @@ func appendString(dst []byte, s string) []byte {
 			return append(dst, text...)
 		}
 	}
-	return append(append(append(dst, '"'), s...), '"')
+	return append(append(out, s[from:]...), '"')
+}
+
+// verbatimWord reports whether the first eight bytes all stand for themselves,
+// in the time that one of them would take.
+func verbatimWord(s string) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	_ = s[7]
+	w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+	// A byte that is zero has its high bit set by this, and no byte if none is.
+	zero := func(w uint64) uint64 { return (w - ones) &^ w }
+	found := w | (w - ' '*ones) | // beyond ASCII, and below the space
+		zero((w|4*ones)^'&'*ones) | // & and "
+		zero((w|2*ones)^'>'*ones) | // > and <
+		zero(w^'\\'*ones)
+	return found&high == 0
 }
 
 // verbatim reports whether c stands for itself in a JSON string, and is of one
-// byte. It is asked for each byte of each event, so it looks the answer up.
+// byte.
 func verbatim(c byte) bool {
 	const (
 		low  = 1<<64 - 1<<' ' - 1<<'"' - 1<<'&' - 1<<'<' - 1<<'>'

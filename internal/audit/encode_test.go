@@ -1,8 +1,10 @@
 package audit_test
 
 import (
+	"encoding/json"
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -123,6 +125,28 @@ func TestEventsWithObjects(t *testing.T) {
 	} {
 		if checkEncoding(t, e) {
 			t.Errorf("%+v was encoded", e)
+		}
+	}
+}
+
+// Every byte is seen at every place of a string, long or short.
+func TestAppendStringIsTheLibrarys(t *testing.T) {
+	for _, size := range []int{1, 7, 8, 9, 16, 21} {
+		for at := range size {
+			for c := range 256 {
+				text := []byte(strings.Repeat("a", size))
+				text[at] = byte(c)
+				if at > 0 && c%2 == 0 {
+					text[at-1] = '"'
+				}
+				want, err := json.Marshal(string(text))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := audit.AppendString(nil, string(text)); string(got) != string(want) {
+					t.Errorf("%q at %d of %d: got %s, want %s", rune(c), at, size, got, want)
+				}
+			}
 		}
 	}
 }

@@ -201,7 +201,9 @@ func (h *Handler) create(w http.ResponseWriter, r *http.Request, k *kind, namesp
 	}
 	review.SetManagedFields(nil)
 	h.logResponse(ctx, k, review)
-	review.GetObjectKind().SetGroupVersionKind(k.gvk)
+	if t := review.GetObjectKind(); t.GroupVersionKind() != k.gvk {
+		t.SetGroupVersionKind(k.gvk)
+	}
 	return write(w, out, http.StatusCreated, review)
 }
 
