@@ -113,10 +113,14 @@ func (i *Identity) InGroup(group string) bool {
 	return false
 }
 
-// WithAuthenticated returns groups with [GroupAuthenticated] appended, unless
-// the groups already say whether the caller is authenticated, as Kubernetes'
+// WithAuthenticated returns the groups of the caller called name with
+// [GroupAuthenticated] appended, unless the name is [Anonymous] or the groups
+// already say whether the caller is authenticated, as Kubernetes'
 // AuthenticatedGroupAdder does. It never changes the array behind groups.
-func WithAuthenticated(groups []string) []string {
+func WithAuthenticated(name string, groups []string) []string {
+	if name == Anonymous {
+		return groups
+	}
 	for _, g := range groups {
 		if g == GroupAuthenticated || g == GroupUnauthenticated {
 			return groups

@@ -25,21 +25,29 @@ func TestNamesOfUpstream(t *testing.T) {
 }
 
 func TestWithAuthenticated(t *testing.T) {
-	for _, tt := range []struct{ groups, want []string }{
-		{nil, []string{"system:authenticated"}},
-		{[]string{"a", "b"}, []string{"a", "b", "system:authenticated"}},
-		{[]string{"system:authenticated", "a"}, []string{"system:authenticated", "a"}},
+	for _, tt := range []struct {
+		name         string
+		groups, want []string
+	}{
+		{"jane", nil, []string{"system:authenticated"}},
+		{"jane", []string{"a", "b"}, []string{"a", "b", "system:authenticated"}},
+		{"jane", []string{"system:authenticated", "a"}, []string{"system:authenticated", "a"}},
+		{"system:anonymou", nil, []string{"system:authenticated"}},
 		// An issuer that says so does not make its users authenticated ones.
-		{[]string{"system:unauthenticated"}, []string{"system:unauthenticated"}},
-		{[]string{"System:Authenticated"}, []string{"System:Authenticated", "system:authenticated"}},
+		{"jane", []string{"system:unauthenticated"}, []string{"system:unauthenticated"}},
+		{"jane", []string{"System:Authenticated"}, []string{"System:Authenticated", "system:authenticated"}},
+		// Nor is a stranger one, by whatever credential.
+		{"system:anonymous", nil, nil},
+		{"system:anonymous", []string{"a"}, []string{"a"}},
+		{"system:anonymous", []string{"system:authenticated"}, []string{"system:authenticated"}},
 	} {
-		if got := identity.WithAuthenticated(tt.groups); !slices.Equal(got, tt.want) {
-			t.Errorf("WithAuthenticated(%q) = %q, want %q", tt.groups, got, tt.want)
+		if got := identity.WithAuthenticated(tt.name, tt.groups); !slices.Equal(got, tt.want) {
+			t.Errorf("WithAuthenticated(%q, %q) = %q, want %q", tt.name, tt.groups, got, tt.want)
 		}
 	}
 	// Room behind the groups belongs to somebody else.
 	shared := append(make([]string, 0, 4), "a", "b")
-	identity.WithAuthenticated(shared[:1])
+	identity.WithAuthenticated("jane", shared[:1])
 	if shared[1] != "b" {
 		t.Errorf("the array behind the groups was changed: %q", shared)
 	}

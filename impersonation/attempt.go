@@ -78,13 +78,10 @@ func (t *attempt) groupsOf() []string {
 			groups = []string{nodesGroup}
 		}
 	}
-	if t.want.Name != identity.Anonymous {
-		return identity.WithAuthenticated(groups)
-	}
-	if !slices.Contains(groups, identity.GroupUnauthenticated) {
+	if t.want.Name == identity.Anonymous && !slices.Contains(groups, identity.GroupUnauthenticated) {
 		groups = append(slices.Clone(groups), identity.GroupUnauthenticated)
 	}
-	return groups
+	return identity.WithAuthenticated(t.want.Name, groups)
 }
 
 func (t *attempt) user(ctx context.Context) error {

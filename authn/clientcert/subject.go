@@ -33,7 +33,7 @@ func identify(leaf *x509.Certificate) (*identity.Identity, error) {
 	return &identity.Identity{
 		Name:   name,
 		UID:    uid,
-		Groups: identity.WithAuthenticated(groups),
+		Groups: identity.WithAuthenticated(name, groups),
 		Extra:  map[string][]string{identity.CredentialIDKey: {fingerprint(leaf)}},
 	}, nil
 }

@@ -96,9 +96,7 @@ func (n *Headers) read(h http.Header) (*identity.Identity, error) {
 			}
 		}
 	}
-	if name != identity.Anonymous {
-		who.Groups = identity.WithAuthenticated(who.Groups)
-	}
+	who.Groups = identity.WithAuthenticated(name, who.Groups)
 	who.Extra, err = n.extra(h)
 	return who, err
 }

@@ -229,7 +229,7 @@ func (i *Issuer) verify(ctx context.Context, t *token, all map[string]*Issuer, n
 	if err := i.checkNames(who); err != nil {
 		return nil, err
 	}
-	who.Groups = identity.WithAuthenticated(who.Groups)
+	who.Groups = identity.WithAuthenticated(who.Name, who.Groups)
 	res := &authn.Result{Identity: who}
 	for _, p := range []*proved{proof, elsewhere} {
 		if p != nil {

@@ -124,10 +124,11 @@ func (c *claims) readBound(r *reader) {
 // identify returns whom the claims are about (k8s.io/apiserver
 // pkg/authentication/serviceaccount/util.go).
 func (c *claims) identify() *identity.Identity {
+	name := identity.ServiceAccountPrefix + c.namespace + ":" + c.account.name
 	id := &identity.Identity{
-		Name: identity.ServiceAccountPrefix + c.namespace + ":" + c.account.name,
+		Name: name,
 		UID:  c.account.uid,
-		Groups: identity.WithAuthenticated([]string{
+		Groups: identity.WithAuthenticated(name, []string{
 			identity.GroupServiceAccounts,
 			identity.ServiceAccountGroupPrefix + c.namespace,
 		}),

@@ -87,7 +87,7 @@ func (c *contents) add(v *Verifier, n int, record []string) {
 		Identity: &identity.Identity{
 			Name:       strings.Clone(record[1]),
 			UID:        strings.Clone(record[2]),
-			Groups:     identity.WithAuthenticated(groups),
+			Groups:     identity.WithAuthenticated(record[1], groups),
 			Credential: identity.Credential{Method: identity.StaticToken, ID: id},
 		},
 		Audiences: v.audiences,

@@ -74,7 +74,7 @@ func TestAsUpstream(t *testing.T) {
 			if !ok {
 				continue
 			}
-			id, groups := res.Identity, identity.WithAuthenticated(want.User.GetGroups())
+			id, groups := res.Identity, identity.WithAuthenticated(want.User.GetName(), want.User.GetGroups())
 			if id.Name != want.User.GetName() || id.UID != want.User.GetUID() || !reflect.DeepEqual(id.Groups, groups) {
 				t.Errorf("%q: token %q is %+v, upstream %+v", text, token, id, want.User)
 			}

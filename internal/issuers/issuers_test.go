@@ -173,7 +173,7 @@ func TestExpressions(t *testing.T) {
 				}
 				got := *res.Identity
 				got.Credential = identity.Credential{}
-				tt.want.Groups = identity.WithAuthenticated(tt.want.Groups)
+				tt.want.Groups = identity.WithAuthenticated(tt.want.Name, tt.want.Groups)
 				if diff := cmp.Diff(tt.want, got); diff != "" {
 					t.Error(diff)
 				}

@@ -157,7 +157,7 @@ func kubernetes(t *testing.T, p *oidc.Provider, text string) func(string) answer
 			return answer{err: fmt.Sprint(err)}
 		}
 		u := res.User
-		who := &identity.Identity{Name: u.GetName(), UID: u.GetUID(), Groups: identity.WithAuthenticated(u.GetGroups()), Extra: u.GetExtra()}
+		who := &identity.Identity{Name: u.GetName(), UID: u.GetUID(), Groups: identity.WithAuthenticated(u.GetName(), u.GetGroups()), Extra: u.GetExtra()}
 		if len(who.Extra) == 0 {
 			who.Extra = nil
 		}
