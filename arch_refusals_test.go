@@ -33,6 +33,13 @@ func TestRules(t *testing.T) {
 		{"library in a library", "authn/jwt/a.go", comment + `package p; import _ "k8s.io/apiserver/pkg/endpoints"`, "authn must stay free of"},
 		{"library in a library's test", "authn/jwt/a_test.go", `package p; import _ "k8s.io/apiserver/pkg/endpoints"`, ""},
 
+		{"hash that collides", "authn/verified/a.go", comment + `package p; import _ "hash/maphash"`, "no cryptographic hash"},
+		{"hash that collides, elsewhere", "internal/issuers/a.go", comment + `package p; import _ "hash/fnv"`, "no cryptographic hash"},
+		{"broken hash", "authn/statictoken/a.go", comment + `package p; import _ "crypto/md5"`, "no cryptographic hash"},
+		{"hash that collides, to choose a place", "authn/generation.go", comment + `package p; import _ "hash/maphash"`, ""},
+		{"hash that collides in a test", "authn/a_test.go", `package p; import _ "hash/maphash"`, ""},
+		{"cryptographic hash", "authn/verified/a.go", comment + `package p; import _ "crypto/sha256"`, ""},
+
 		{"no package comment", "authn/a.go", `package p`, "0 files have a package comment"},
 		{"vague name", "authn/a.go", comment + `package util`, `"util" does not say`},
 		{"init", "authn/a.go", comment + `package p; func init() {}`, "init function"},

@@ -137,6 +137,9 @@ func checkPackage(p pkg, say sayer) {
 func checkImports(p pkg, f file, say sayer) {
 	for _, spec := range f.ast.Imports {
 		imported, _ := strconv.Unquote(spec.Path.Value)
+		if !f.test && slices.Contains(weakHashes, imported) && placement[f.path] == "" {
+			say("%s imports %s, which is no cryptographic hash: a collision may make somebody somebody else; what only chooses a place is listed in arch_test.go", f.path, imported)
+		}
 		ours, isOurs := strings.CutPrefix(imported, module+"/")
 		if !f.test && isOurs {
 			checkOurs(p, f, ours, say)
