@@ -35,12 +35,12 @@ func (l *link) Authenticate(*http.Request) (*authn.Result, error) {
 }
 
 func yes(name string) *link { return &link{res: named(name)} }
-func no(why string) *link   { return &link{err: authn.Refuse("Test", why)} }
+func no(why string) *link   { return &link{err: authn.Refuse("Test", authn.Other, why)} }
 func none() *link           { return &link{err: authn.Pass("Test", "nothing here")} }
 
 func TestChain(t *testing.T) {
 	hidden := &link{err: &authn.Refusal{Method: "Test", Reason: "hidden", Cause: authn.ErrNoCredential}}
-	joined := &link{err: errors.Join(authn.ErrNoCredential, authn.Refuse("Test", "joined"))}
+	joined := &link{err: errors.Join(authn.ErrNoCredential, authn.Refuse("Test", authn.Other, "joined"))}
 	tests := []struct {
 		name  string
 		links []*link
@@ -172,7 +172,7 @@ func TestBearer(t *testing.T) {
 }
 
 func TestTokens(t *testing.T) {
-	refuse := verifier{"", authn.Refuse("JWT", "expired")}
+	refuse := verifier{"", authn.Refuse("JWT", authn.Expired, "expired")}
 	tests := []struct{ name, token, want string }{
 		{"good after a refusal", "good", "jane"},
 		{"refused", "bad", "JWT: expired"},

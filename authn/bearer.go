@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"strings"
+
+	"gatehouse.dev/gatehouse/identity"
 )
 
 // MaxToken is the longest bearer token, in bytes, that anything is done with.
@@ -23,32 +25,49 @@ type bearer struct{ tokens TokenVerifier }
 //
 // The header stays in the request; whoever passes the request on removes it
 // with [RemoveTokens].
-func Bearer(tokens TokenVerifier) Authenticator { return bearer{tokens} }
+func Bearer(tokens TokenVerifier) Authenticator { return &bearer{tokens} }
 
-func (b bearer) Authenticate(r *http.Request) (*Result, error) {
+func (b *bearer) Authenticate(r *http.Request) (*Result, error) { return b.climb(r, nil) }
+
+func (b *bearer) climb(r *http.Request, l *ladder) (*Result, error) {
+	token, err := b.read(r)
+	if err != nil {
+		l.note(b, nil, err)
+		return nil, err
+	}
+	return presented(r, token, b, b.tokens, l)
+}
+
+// Describe implements [Described].
+func (*bearer) Describe() (identity.Method, string) { return AnyBearer, "" }
+
+// read returns the token that r was sent with.
+func (*bearer) read(r *http.Request) (string, error) {
 	values := r.Header["Authorization"]
 	if len(values) == 0 {
-		return nil, ErrNoCredential
+		return "", errNoHeader
 	}
 	if len(values) > 1 {
-		return nil, Refuse(AnyBearer, "request has more than one Authorization header")
+		return "", Refuse(AnyBearer, Malformed, "request has more than one Authorization header")
 	}
 	const scheme = "Bearer "
 	value := values[0]
 	if len(value) < len(scheme) || !strings.EqualFold(value[:len(scheme)], scheme) {
-		return nil, Refuse(AnyBearer, unread(value))
+		return "", &Refusal{Method: AnyBearer, Reason: unread(value), Facts: Facts{Kind: Malformed, Mend: mendHeader}}
 	}
-	token := value[len(scheme):]
-	return presented(r, token, b.tokens)
+	return value[len(scheme):], nil
 }
+
+const mendHeader = "send the header as Authorization: Bearer TOKEN, with one space and nothing behind the token"
 
 // presented verifies a token that r was sent with as a bearer token. If nobody
 // takes it, that is a refusal.
-func presented(r *http.Request, token string, tokens TokenVerifier) (*Result, error) {
+func presented(r *http.Request, token string, by any, tokens TokenVerifier, l *ladder) (*Result, error) {
 	if len(token) > MaxToken {
+		l.note(by, nil, errTooLong)
 		return nil, errTooLong
 	}
-	res, err := tokens.VerifyToken(r.Context(), token, nil)
+	res, err := l.askToken(r.Context(), tokens, token)
 	if err == nil {
 		err = complete(res, tokens)
 	}
@@ -56,7 +75,8 @@ func presented(r *http.Request, token string, tokens TokenVerifier) (*Result, er
 	case err == nil:
 		return res, nil
 	case !refused(err):
-		return nil, &Refusal{Method: AnyBearer, Reason: invalidToken, passed: []error{err}}
+		err = unknownTo([]answer{{tokens, err}})
+		l.note(by, nil, unknownTo(nil))
 	}
 	return nil, err
 }
@@ -89,7 +109,17 @@ func unread(value string) string {
 
 const invalidToken = "invalid bearer token"
 
-var errTooLong = Refuse(AnyBearer, "the bearer token is longer than 16 KiB")
+// unknownTo is the refusal of a token that is nobody's.
+func unknownTo(passed []answer) error {
+	return &Refusal{Method: AnyBearer, Reason: invalidToken, passed: passed, Facts: Facts{Kind: Unknown, Mend: mendUnknown}}
+}
+
+const mendUnknown = "nobody who is asked here knows the token: see above what each of them found, and configure the one that issued it, or get a token of one that is configured"
+
+var (
+	errNoHeader = Pass(AnyBearer, "there is no Authorization header")
+	errTooLong  = Refuse(AnyBearer, Malformed, "the bearer token is longer than 16 KiB")
+)
 
 type tokens []TokenVerifier
 
@@ -100,42 +130,50 @@ type tokens []TokenVerifier
 func Tokens(vs ...TokenVerifier) TokenVerifier { return tokens(vs) }
 
 func (t tokens) VerifyToken(ctx context.Context, token string, audiences []string) (*Result, error) {
+	return t.climbToken(ctx, token, audiences, nil)
+}
+
+func (t tokens) climbToken(ctx context.Context, token string, audiences []string, l *ladder) (*Result, error) {
 	if err := checkForm(token); err != nil {
+		l.note(t, nil, err)
 		return nil, err
 	}
-	var refusals, passed []error
+	var room [usual]answer
+	said, bad := room[:0], false
 	for _, v := range t {
 		res, err := v.VerifyToken(ctx, token, audiences)
 		if err == nil {
 			err = complete(res, v)
 		}
-		switch {
-		case err == nil:
+		l.note(v, res, err)
+		if err == nil {
 			return res, nil
-		case refused(err):
-			refusals = append(refusals, err)
-		default:
-			passed = append(passed, err)
 		}
+		bad = bad || refused(err)
+		said = append(said, answer{v, err})
 	}
-	if len(refusals) == 0 {
-		return nil, &Refusal{Method: AnyBearer, Reason: invalidToken, passed: passed}
+	if !bad {
+		l.note(t, nil, unknownTo(nil))
+		return nil, unknownTo(append([]answer(nil), said...))
 	}
-	return nil, joined(refusals)
+	return nil, together(said, bad)
 }
 
 // checkForm refuses what cannot be a token. Bytes above ASCII may be: static
 // tokens are what the operator wrote.
 func checkForm(token string) error {
 	if token == "" {
-		return Refuse(AnyBearer, "the bearer token is empty")
+		return Refuse(AnyBearer, Malformed, "the bearer token is empty")
 	}
 	if len(token) > MaxToken {
 		return errTooLong
 	}
 	for i := range len(token) {
 		if token[i] <= ' ' || token[i] == 0x7f {
-			return Refuse(AnyBearer, "the bearer token has white space or a control character")
+			return &Refusal{
+				Method: AnyBearer, Reason: "the bearer token has white space or a control character",
+				Facts: Facts{Kind: Malformed, Mend: mendHeader},
+			}
 		}
 	}
 	return nil

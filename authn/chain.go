@@ -1,7 +1,6 @@
 package authn
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 )
@@ -16,35 +15,38 @@ type chain []Authenticator
 // token. But a request with a refused credential is never one without: if
 // nobody is found, Chain returns the refusals, joined, and the error does not
 // wrap [ErrNoCredential]. (k8s.io/apiserver pkg/authentication/request/union,
-// as kube-apiserver builds it.)
+// as kube-apiserver builds it.) What all of them said is told by [Ladder].
 func Chain(as ...Authenticator) Authenticator { return chain(as) }
 
-func (c chain) Authenticate(r *http.Request) (*Result, error) {
-	var refusals []error
+func (c chain) Authenticate(r *http.Request) (*Result, error) { return c.climb(r, nil) }
+
+func (c chain) climb(r *http.Request, l *ladder) (*Result, error) {
+	var room [usual]answer
+	said, bad := room[:0], false
 	for _, a := range c {
-		res, err := a.Authenticate(r)
+		res, err := l.ask(a, r)
 		if err == nil {
 			err = complete(res, a)
 		}
 		if err == nil {
 			return res, nil
 		}
-		if refused(err) {
-			refusals = append(refusals, err)
-		}
+		bad = bad || refused(err)
+		said = append(said, answer{a, err})
 	}
-	return nil, joined(refusals)
+	return nil, together(said, bad)
 }
 
-// joined returns the refusals as one error, or ErrNoCredential if there is none.
-func joined(refusals []error) error {
-	switch len(refusals) {
-	case 0:
+// usual is how many answers are kept without allocating.
+const usual = 12
+
+// together returns one error for answers of which none is an identity: if there
+// is a bad one, it has them all.
+func together(said []answer, bad bool) error {
+	if !bad {
 		return ErrNoCredential
-	case 1:
-		return refusals[0]
 	}
-	return errors.Join(refusals...)
+	return &tried{append([]answer(nil), said...)} // a copy, so that said need not outlive its function
 }
 
 // complete refuses the answer of an authenticator that says yes to nobody.
@@ -64,13 +66,15 @@ func OrAnonymous(known, anonymous Authenticator) Authenticator {
 	return orAnonymous{known, anonymous}
 }
 
-func (o orAnonymous) Authenticate(r *http.Request) (*Result, error) {
-	res, err := o.known.Authenticate(r)
+func (o orAnonymous) Authenticate(r *http.Request) (*Result, error) { return o.climb(r, nil) }
+
+func (o orAnonymous) climb(r *http.Request, l *ladder) (*Result, error) {
+	res, err := l.ask(o.known, r)
 	if err == nil {
 		return res, complete(res, o.known)
 	}
 	if refused(err) {
 		return nil, err
 	}
-	return o.anonymous.Authenticate(r)
+	return l.ask(o.anonymous, r)
 }

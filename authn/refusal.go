@@ -14,18 +14,25 @@ const AnyBearer identity.Method = "Bearer"
 // A Refusal says, for the operator, which authenticator refused a credential
 // and why. The caller is told nothing but that there was one. It never holds
 // any part of a secret.
+//
+// The facts are those of Cause where Refusal itself leaves them open; see
+// [FactsOf].
 type Refusal struct {
 	// Method is the kind of credential that was refused.
 	Method identity.Method
+	// Source says which of several of its method refused it, such as the URL of
+	// an issuer or the name of a file. It may be empty.
+	Source string
 	// Reason is why. Where Kubernetes has a text for it, it is that text.
 	Reason string
 	// Cause is a further error that Reason goes on with, or nil.
 	Cause error
+	Facts
 
 	// passed is what those said who looked at the credential and found that it
 	// was not theirs. It is no part of what Unwrap returns: they are all
 	// [ErrNoCredential], and a refusal must never be that.
-	passed []error
+	passed []answer
 }
 
 // Error returns the method, the reason, the cause, and in brackets what the
@@ -34,14 +41,10 @@ func (r *Refusal) Error() string {
 	var b strings.Builder
 	b.WriteString(string(r.Method))
 	b.WriteString(": ")
-	b.WriteString(r.Reason)
-	if r.Cause != nil {
-		b.WriteString(": ")
-		b.WriteString(r.Cause.Error())
-	}
-	for i, err := range r.passed {
+	b.WriteString(r.because())
+	for i, a := range r.passed {
 		b.WriteString([]string{" (", "; "}[min(i, 1)])
-		b.WriteString(err.Error())
+		b.WriteString(a.err.Error())
 	}
 	if len(r.passed) > 0 {
 		b.WriteString(")")
@@ -49,27 +52,47 @@ func (r *Refusal) Error() string {
 	return b.String()
 }
 
+// because returns the reason and the cause.
+func (r *Refusal) because() string {
+	if r.Cause == nil {
+		return r.Reason
+	}
+	return r.Reason + ": " + r.Cause.Error()
+}
+
 // Unwrap returns the cause.
 func (r *Refusal) Unwrap() error { return r.Cause }
 
+func (r *Refusal) kind() Kind { return r.Kind }
+
+func (r *Refusal) facts() Facts { return r.Facts }
+
 // Refuse returns a [Refusal] without a cause.
-func Refuse(method identity.Method, reason string) error {
-	return &Refusal{Method: method, Reason: reason}
+func Refuse(method identity.Method, kind Kind, reason string) error {
+	return &Refusal{Method: method, Reason: reason, Facts: Facts{Kind: kind}}
 }
 
 // A pass is an [ErrNoCredential] that says who looked and what was found.
 type pass struct {
 	method identity.Method
 	found  string
+	Facts
 }
 
 // Pass returns an error that wraps [ErrNoCredential] and says what an
-// authenticator found instead of a credential of its kind.
-func Pass(method identity.Method, found string) error { return &pass{method, found} }
+// authenticator found instead of a credential of its kind, and what it
+// compared.
+func Pass(method identity.Method, found string, checks ...Check) error {
+	return &pass{method, found, Facts{Checks: checks}}
+}
 
 func (p *pass) Error() string { return string(p.method) + ": " + p.found }
 
 func (p *pass) Unwrap() error { return ErrNoCredential }
+
+func (p *pass) kind() Kind { return p.Kind }
+
+func (p *pass) facts() Facts { return p.Facts }
 
 // refused reports whether err is a refusal. A [Refusal] anywhere in err settles
 // it, so that nothing that it was joined with or caused by can make it look

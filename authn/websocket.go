@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"gatehouse.dev/gatehouse/identity"
 )
 
 const (
@@ -26,11 +28,35 @@ type webSocket struct{ tokens TokenVerifier }
 // nothing must be zero, so that a token has one form, and an empty token is
 // refused. Requests that are no WebSocket handshake have no credential here.
 // Whoever passes the request on removes the token with [RemoveTokens].
-func WebSocket(tokens TokenVerifier) Authenticator { return webSocket{tokens} }
+func WebSocket(tokens TokenVerifier) Authenticator { return &webSocket{tokens} }
 
-func (a webSocket) Authenticate(r *http.Request) (*Result, error) {
+func (a *webSocket) Authenticate(r *http.Request) (*Result, error) { return a.climb(r, nil) }
+
+func (a *webSocket) climb(r *http.Request, l *ladder) (*Result, error) {
+	token, err := a.read(r)
+	if err != nil {
+		l.note(a, nil, err)
+		return nil, err
+	}
+	return presented(r, token, a, a.tokens, l)
+}
+
+// asSubprotocol is the method of a token in a subprotocol, as long as it is not
+// known what kind of token it is.
+const asSubprotocol identity.Method = "WebSocket"
+
+// Describe implements [Described].
+func (*webSocket) Describe() (identity.Method, string) { return asSubprotocol, "" }
+
+var (
+	errNoWebSocket   = Pass(asSubprotocol, "the request is no WebSocket handshake")
+	errNoSubprotocol = Pass(asSubprotocol, "no subprotocol is a token")
+)
+
+// read returns the token that r was sent with.
+func (*webSocket) read(r *http.Request) (string, error) {
 	if !isWebSocket(r.Header) {
-		return nil, ErrNoCredential
+		return "", errNoWebSocket
 	}
 	var encoded string
 	found, others := 0, 0
@@ -46,22 +72,22 @@ func (a webSocket) Authenticate(r *http.Request) (*Result, error) {
 	}
 	switch {
 	case found == 0:
-		return nil, ErrNoCredential
+		return "", errNoSubprotocol
 	case found > 1:
-		return nil, Refuse(AnyBearer, "multiple base64.bearer.authorization tokens specified")
+		return "", Refuse(AnyBearer, Malformed, "multiple base64.bearer.authorization tokens specified")
 	case len(encoded) > base64.RawURLEncoding.EncodedLen(MaxToken):
-		return nil, errTooLong
+		return "", errTooLong
 	}
 	token, err := decodeStrictly(encoded)
 	switch {
 	case err != nil:
-		return nil, Refuse(AnyBearer, "invalid base64.bearer.authorization token encoding")
+		return "", Refuse(AnyBearer, Malformed, "invalid base64.bearer.authorization token encoding")
 	case !utf8.ValidString(token):
-		return nil, Refuse(AnyBearer, "invalid base64.bearer.authorization token")
+		return "", Refuse(AnyBearer, Malformed, "invalid base64.bearer.authorization token")
 	case others == 0:
-		return nil, Refuse(AnyBearer, "missing additional subprotocol")
+		return "", Refuse(AnyBearer, Malformed, "missing additional subprotocol")
 	}
-	return presented(r, token, a.tokens)
+	return token, nil
 }
 
 // decodeStrictly reads unpadded base64url. The library skips line breaks, which

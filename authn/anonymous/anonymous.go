@@ -42,3 +42,6 @@ func (a *Authenticator) Authenticate(r *http.Request) (*authn.Result, error) {
 	}
 	return a.who, nil
 }
+
+// Describe implements [authn.Described].
+func (a *Authenticator) Describe() (identity.Method, string) { return identity.Unauthenticated, "" }

@@ -163,11 +163,11 @@ func (v *Verifier) verify(token string) (*claims, error) {
 	}
 	keys := v.keys.current.Load()
 	if err := keys.verify(t); err != nil {
-		return nil, authn.Refuse(method, err.Error())
+		return nil, authn.Refuse(method, authn.Other, err.Error())
 	}
 	c, err := readClaims(payload, legacy)
 	if err != nil {
-		return nil, authn.Refuse(method, err.Error())
+		return nil, authn.Refuse(method, authn.Other, err.Error())
 	}
 	c.keys = keys.inForce
 	return c, nil

@@ -44,6 +44,7 @@ type Config struct {
 
 // A Verifier verifies the tokens in a file.
 type Verifier struct {
+	path      string
 	key       []byte
 	audiences []string
 	notify    func(error)
@@ -51,7 +52,13 @@ type Verifier struct {
 	current   atomic.Pointer[contents]
 }
 
-var errUnknown = authn.Pass(identity.StaticToken, "no record has this token")
+var (
+	errUnknown  = authn.Pass(identity.StaticToken, "no record has this token")
+	errAudience = authn.Pass(identity.StaticToken, "the token is not for the audiences asked for")
+)
+
+// Describe implements [authn.Described].
+func (v *Verifier) Describe() (identity.Method, string) { return identity.StaticToken, v.path }
 
 // Open reads the token file. It fails if the file is bad.
 func Open(c Config) (*Verifier, error) {
@@ -61,7 +68,7 @@ func Open(c Config) (*Verifier, error) {
 	if c.Path == "" {
 		return nil, errors.New("no path of a token file")
 	}
-	v := &Verifier{key: slices.Clone(c.Key), audiences: slices.Clone(c.Audiences), notify: c.Notify}
+	v := &Verifier{path: c.Path, key: slices.Clone(c.Key), audiences: slices.Clone(c.Audiences), notify: c.Notify}
 	file, err := reload.Open(c.Path, v.read, v.changed)
 	if err != nil {
 		return nil, err
@@ -107,7 +114,9 @@ func (v *Verifier) VerifyToken(_ context.Context, token string, audiences []stri
 	}
 	both, ok := authn.Audiences(v.audiences, audiences)
 	if !ok {
-		return nil, authn.Pass(identity.StaticToken, "the token is not for the audiences asked for")
+		return nil, authn.Explained(errAudience, "", func() authn.Facts {
+			return authn.Facts{Checks: []authn.Check{authn.AudienceCheck(v.audiences, audiences)}}
+		})
 	}
 	narrowed := *res
 	narrowed.Audiences = both

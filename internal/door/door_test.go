@@ -155,7 +155,7 @@ func TestFailsClosed(t *testing.T) {
 		code  int
 		count []string
 	}{
-		{"refused credential", as{err: authn.Refuse("Test", "bad")}, says{verdict: authz.Allow}, 401, []string{"authenticated error"}},
+		{"refused credential", as{err: authn.Refuse("Test", authn.Other, "bad")}, says{verdict: authz.Allow}, 401, []string{"authenticated error"}},
 		{"broken authenticator", as{err: boom}, says{verdict: authz.Allow}, 401, []string{"authenticated error"}},
 		{"no credential", as{err: authn.ErrNoCredential}, says{verdict: authz.Allow}, 401, []string{"authenticated failure"}},
 		{"nobody", as{res: &authn.Result{}}, says{verdict: authz.Allow}, 500, []string{"authenticated success"}},
@@ -207,7 +207,7 @@ func TestRefusesAsUpstream(t *testing.T) {
 		for _, why := range []string{"", "RBAC: no <rule>"} {
 			a := user(who)
 			ours := newDoor(t, func(c *door.Config) { c.Authenticator, c.Authorizer = a, says{why: why} })
-			unknown := newDoor(t, func(c *door.Config) { c.Authenticator = as{err: authn.Refuse("Test", "bad")} })
+			unknown := newDoor(t, func(c *door.Config) { c.Authenticator = as{err: authn.Refuse("Test", authn.Other, "bad")} })
 			inner := genericapifilters.WithAuthorization(http.NotFoundHandler(), authorizer.AuthorizerFunc(denies{why}.Authorize), codecs)
 			forbidden := genericapifilters.WithRequestInfo(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				inner.ServeHTTP(w, r.WithContext(genericapirequest.WithUser(r.Context(), a.res.Identity)))
@@ -255,8 +255,8 @@ func TestConnectionClose(t *testing.T) {
 		{"unauthenticated under another name", user("bob", identity.GroupUnauthenticated), 2, "close"},
 		{"stranger over HTTP/1.1", user(identity.Anonymous, identity.GroupUnauthenticated), 1, ""},
 		{"known over HTTP/2", user("jane", identity.GroupAuthenticated), 2, ""},
-		{"refused over HTTP/2", as{err: authn.Refuse("Test", "bad")}, 2, "close"},
-		{"refused over HTTP/1.1", as{err: authn.Refuse("Test", "bad")}, 1, "close"},
+		{"refused over HTTP/2", as{err: authn.Refuse("Test", authn.Other, "bad")}, 2, "close"},
+		{"refused over HTTP/1.1", as{err: authn.Refuse("Test", authn.Other, "bad")}, 1, "close"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newDoor(t, func(c *door.Config) { c.Authenticator = tt.as })

@@ -235,7 +235,7 @@ func TestRefusedBeforeLimited(t *testing.T) {
 	entered := make(chan struct{})
 	who := make(chan authn.Authenticator, 2)
 	who <- user("jane")
-	who <- as{err: authn.Refuse("Test", "bad")}
+	who <- as{err: authn.Refuse("Test", authn.Other, "bad")}
 	h := newDoor(t, func(c *door.Config) {
 		c.MaxReading = 1
 		c.Authenticator = each(who)
@@ -263,7 +263,7 @@ func TestHold(t *testing.T) {
 		verb   authz.Verdict
 		held   bool
 	}{
-		{"refused", as{err: authn.Refuse("Test", "bad")}, authz.Allow, true},
+		{"refused", as{err: authn.Refuse("Test", authn.Other, "bad")}, authz.Allow, true},
 		{"let in", user("jane"), authz.Allow, false},
 		{"forbidden", user("jane"), authz.Deny, false},
 	} {
