@@ -81,11 +81,14 @@ func parsePublished(text []byte) (PublishedKey, error) {
 	}
 	switch public := key.Key.(type) {
 	case *rsa.PublicKey:
-		if public.E < 3 || public.N.BitLen() < 2048 {
-			return PublishedKey{}, errors.New("RSA needs 2048 bits or more, and an exponent of 3 or more")
+		if bits := public.N.BitLen(); public.E < 3 || bits < 2048 || bits > 8192 {
+			return PublishedKey{}, errors.New("RSA needs 2048 to 8192 bits, and an exponent of 3 or more")
 		}
 		if roca(public.N) {
 			return PublishedKey{}, errors.New("it can be factored (CVE-2017-15361)")
+		}
+		if fermat(public.N) {
+			return PublishedKey{}, errors.New("it can be factored: its primes are too close (CVE-2022-26320)")
 		}
 	case *ecdsa.PublicKey, ed25519.PublicKey:
 	default:
@@ -122,4 +125,34 @@ func roca(n *big.Int) bool {
 		}
 	}
 	return true
+}
+
+// squares has a bit for each remainder that a square may leave modulo 64.
+const squares = 1<<0 | 1<<1 | 1<<4 | 1<<9 | 1<<16 | 1<<17 | 1<<25 | 1<<33 | 1<<36 | 1<<41 | 1<<49 | 1<<57
+
+// fermatRounds is how many steps fermat takes: as many as Let's Encrypt's
+// goodkey. Primes chosen at random are farther apart than any number of steps.
+const fermatRounds = 110
+
+// fermat reports whether the primes of a modulus are so close to each other that
+// Fermat's method finds them: n is a difference of two squares, of which the
+// larger is just above n.
+func fermat(n *big.Int) bool {
+	one := big.NewInt(1)
+	a := new(big.Int).Sqrt(n)
+	rest := new(big.Int).Mul(a, a)
+	rest.Sub(rest, n)
+	for range fermatRounds {
+		// rest is a² - n. Most numbers are seen to be no square by their last
+		// six bits.
+		last := new(big.Int).And(rest, big.NewInt(63))
+		if rest.Sign() >= 0 && squares>>last.Uint64()&1 == 1 {
+			if root := new(big.Int).Sqrt(rest); root.Mul(root, root).Cmp(rest) == 0 {
+				return true
+			}
+		}
+		rest.Add(rest, a)
+		rest.Add(rest, a.Add(a, one))
+	}
+	return false
 }

@@ -173,3 +173,12 @@ func FuzzParseSet(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkParseSet(b *testing.B) {
+	text := []byte(`{"keys":[` + jwk(b, rsaKey(b).Public(), "b", nil) + `]}`)
+	for b.Loop() {
+		if _, passed, err := jose.ParseSet(text); err != nil || len(passed) > 0 {
+			b.Fatal(passed, err)
+		}
+	}
+}
