@@ -5,7 +5,7 @@
 # to install. Nothing is left out because it is missing.
 set -euo pipefail
 
-declare -A package=([gcc]="gcc libc6-dev" [make]=make [git]=git [openssl]=openssl)
+declare -A package=([gcc]="gcc libc6-dev" [make]=make [git]=git [openssl]=openssl [nginx]=nginx-light [node]=nodejs [npm]=npm)
 
 missing=()
 for program in "$@"; do
@@ -23,5 +23,8 @@ if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then
 	exit 1
 fi
 export DEBIAN_FRONTEND=noninteractive
+# A test starts what it needs by itself. At this runlevel a package starts no
+# service of its own.
+export RUNLEVEL=1
 apt-get update -qq
 apt-get install -qq -y --no-install-recommends "${missing[@]}"
