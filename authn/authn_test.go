@@ -16,6 +16,7 @@ import (
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authn/anonymous"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/test/ladder"
 )
 
 func named(name string) *authn.Result {
@@ -148,8 +149,12 @@ func TestBearer(t *testing.T) {
 			if got != tt.want && (err == nil || !strings.Contains(got, tt.want)) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
+			why := ladder.Why(t, err)
+			if err != nil && why != "malformed: " && !(why == "unknown: " && tt.want == unknown) {
+				t.Errorf("explained by %q", why)
+			}
 			for _, secret := range []string{"hunter2", "Z29vZ", "junk"} {
-				if strings.Contains(got, secret) {
+				if strings.Contains(got+fmt.Sprint(authn.Ladder(err)), secret) {
 					t.Errorf("%q repeats what was sent", got)
 				}
 			}

@@ -48,17 +48,25 @@ func (*bearer) read(r *http.Request) (string, error) {
 		return "", errNoHeader
 	}
 	if len(values) > 1 {
-		return "", Refuse(AnyBearer, Malformed, "request has more than one Authorization header")
+		return "", malformed("request has more than one Authorization header", mendHeader)
 	}
 	const scheme = "Bearer "
 	value := values[0]
 	if len(value) < len(scheme) || !strings.EqualFold(value[:len(scheme)], scheme) {
-		return "", &Refusal{Method: AnyBearer, Reason: unread(value), Facts: Facts{Kind: Malformed, Mend: mendHeader}}
+		return "", malformed(unread(value), mendHeader)
 	}
 	return value[len(scheme):], nil
 }
 
-const mendHeader = "send the header as Authorization: Bearer TOKEN, with one space and nothing behind the token"
+const (
+	mendHeader = "send one header Authorization: Bearer TOKEN, with one space and nothing behind the token"
+	mendLong   = "have the issuer put less into the token, such as fewer groups"
+)
+
+// malformed is the refusal of what is not of the form of a token.
+func malformed(reason, mend string) error {
+	return &Refusal{Method: AnyBearer, Reason: reason, Facts: Facts{Kind: Malformed, Mend: mend}}
+}
 
 // presented verifies a token that r was sent with as a bearer token. If nobody
 // takes it, that is a refusal.
@@ -118,7 +126,7 @@ const mendUnknown = "nobody who is asked here knows the token: see above what ea
 
 var (
 	errNoHeader = Pass(AnyBearer, "there is no Authorization header")
-	errTooLong  = Refuse(AnyBearer, Malformed, "the bearer token is longer than 16 KiB")
+	errTooLong  = malformed("the bearer token is longer than 16 KiB", mendLong)
 )
 
 type tokens []TokenVerifier
@@ -163,17 +171,14 @@ func (t tokens) climbToken(ctx context.Context, token string, audiences []string
 // tokens are what the operator wrote.
 func checkForm(token string) error {
 	if token == "" {
-		return Refuse(AnyBearer, Malformed, "the bearer token is empty")
+		return malformed("the bearer token is empty", mendHeader)
 	}
 	if len(token) > MaxToken {
 		return errTooLong
 	}
 	for i := range len(token) {
 		if token[i] <= ' ' || token[i] == 0x7f {
-			return &Refusal{
-				Method: AnyBearer, Reason: "the bearer token has white space or a control character",
-				Facts: Facts{Kind: Malformed, Mend: mendHeader},
-			}
+			return malformed("the bearer token has white space or a control character", mendHeader)
 		}
 	}
 	return nil

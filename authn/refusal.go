@@ -98,7 +98,10 @@ func (p *pass) facts() Facts { return p.Facts }
 // it, so that nothing that it was joined with or caused by can make it look
 // like the absence of a credential.
 func refused(err error) bool {
-	if err == ErrNoCredential { // by far the most frequent
+	if err == ErrNoCredential {
+		return false
+	}
+	if _, ok := err.(*pass); ok { // by far the most frequent
 		return false
 	}
 	if !errors.Is(err, ErrNoCredential) {

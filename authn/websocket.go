@@ -48,6 +48,8 @@ const asSubprotocol identity.Method = "WebSocket"
 // Describe implements [Described].
 func (*webSocket) Describe() (identity.Method, string) { return asSubprotocol, "" }
 
+const mendSubprotocol = "send two subprotocols: one that the server speaks, and " + tokenSubprotocol + " with the token in unpadded base64url"
+
 var (
 	errNoWebSocket   = Pass(asSubprotocol, "the request is no WebSocket handshake")
 	errNoSubprotocol = Pass(asSubprotocol, "no subprotocol is a token")
@@ -74,18 +76,18 @@ func (*webSocket) read(r *http.Request) (string, error) {
 	case found == 0:
 		return "", errNoSubprotocol
 	case found > 1:
-		return "", Refuse(AnyBearer, Malformed, "multiple base64.bearer.authorization tokens specified")
+		return "", malformed("multiple base64.bearer.authorization tokens specified", mendSubprotocol)
 	case len(encoded) > base64.RawURLEncoding.EncodedLen(MaxToken):
 		return "", errTooLong
 	}
 	token, err := decodeStrictly(encoded)
 	switch {
 	case err != nil:
-		return "", Refuse(AnyBearer, Malformed, "invalid base64.bearer.authorization token encoding")
+		return "", malformed("invalid base64.bearer.authorization token encoding", mendSubprotocol)
 	case !utf8.ValidString(token):
-		return "", Refuse(AnyBearer, Malformed, "invalid base64.bearer.authorization token")
+		return "", malformed("invalid base64.bearer.authorization token", mendSubprotocol)
 	case others == 0:
-		return "", Refuse(AnyBearer, Malformed, "missing additional subprotocol")
+		return "", malformed("missing additional subprotocol", mendSubprotocol)
 	}
 	return token, nil
 }

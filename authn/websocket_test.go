@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/test/ladder"
 )
 
 const disguise = "base64url.bearer.authorization.k8s.io."
@@ -82,6 +83,13 @@ func TestWebSocket(t *testing.T) {
 				}
 			case errors.Is(err, authn.ErrNoCredential) || !strings.Contains(err.Error(), test.want):
 				t.Errorf("got %v, want a refusal with %q", err, test.want)
+			}
+			want := map[string]string{"ok": "accepted: ", "none": "passed: ", "invalid bearer token": "unknown: "}[test.want]
+			if want == "" {
+				want = "malformed: "
+			}
+			if got := ladder.Why(t, err); got != strings.TrimSuffix(want, ": ") && got != want {
+				t.Errorf("explained by %q, want %q", got, want)
 			}
 			if err != nil && strings.Contains(err.Error(), "Z29v") {
 				t.Errorf("tells the token: %v", err)

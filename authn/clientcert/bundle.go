@@ -17,6 +17,7 @@ import (
 // A Bundle is the CA certificates that client certificates may chain to:
 // Kubernetes' --client-ca-file. It follows its file.
 type Bundle struct {
+	path    string
 	file    *reload.File[*roots]
 	notify  func(error)
 	current atomic.Pointer[roots]
@@ -25,8 +26,9 @@ type Bundle struct {
 // roots is what one reading of the file found.
 type roots struct {
 	pool *x509.CertPool
-	// members are the digests of the certificates.
+	// members are the digests of the certificates, and certs these themselves.
 	members map[[sha256.Size]byte]bool
+	certs   []*x509.Certificate
 	// inForce ends when another reading takes effect.
 	inForce *authn.Generation
 }
@@ -35,7 +37,7 @@ type roots struct {
 // it, or a bad one. Notify, which may be nil, is called after each later reading
 // of the file: with nil once it is in force, or with what is wrong.
 func OpenBundle(path string, notify func(error)) (*Bundle, error) {
-	b := &Bundle{notify: notify}
+	b := &Bundle{path: path, notify: notify}
 	file, err := reload.Open(path, readRoots, b.changed)
 	if err != nil {
 		return nil, err
@@ -70,6 +72,7 @@ func readRoots(data []byte) (*roots, error) {
 		}
 		r.pool.AddCert(cert)
 		r.members[sha256.Sum256(cert.Raw)] = true
+		r.certs = append(r.certs, cert)
 	}
 	if certs < blocks {
 		return nil, fmt.Errorf("%d of %d certificates are broken PEM", blocks-certs, blocks)

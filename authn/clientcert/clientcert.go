@@ -17,7 +17,6 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -43,6 +42,7 @@ type Authenticator struct {
 	bundle   *Bundle
 	method   identity.Method
 	identify Identify
+	none     error // says that there is no certificate
 }
 
 // An Identify says who a certificate stands for that has been verified, and
@@ -61,8 +61,11 @@ func New(bundle *Bundle) *Authenticator {
 // NewFor is [New] for certificates of another kind, which stand for whom
 // identify says, and are called method.
 func NewFor(bundle *Bundle, method identity.Method, identify Identify) *Authenticator {
-	return &Authenticator{bundle, method, identify}
+	return &Authenticator{bundle, method, identify, authn.Pass(method, "the connection has no client certificate")}
 }
+
+// Describe implements [authn.Described].
+func (a *Authenticator) Describe() (identity.Method, string) { return a.method, a.bundle.path }
 
 // A verdict is what was found about the certificates of a connection.
 type verdict struct {
@@ -87,7 +90,7 @@ func (v *verdict) fresh(now time.Time) bool {
 // Authenticate implements [authn.Authenticator].
 func (a *Authenticator) Authenticate(r *http.Request) (*authn.Result, error) {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
-		return nil, authn.ErrNoCredential
+		return nil, a.none
 	}
 	certs := r.TLS.PeerCertificates
 	conn, now := authn.ConnFrom(r.Context()), time.Now()
@@ -109,7 +112,7 @@ func (a *Authenticator) judge(certs []*x509.Certificate, now time.Time) *verdict
 		v.err = &authn.Refusal{
 			Method: a.method,
 			Reason: "verifying certificate " + describe(certs[0]) + " failed",
-			Cause:  err,
+			Cause:  trial{certs, roots, a.bundle.path, now}.unverified(err),
 		}
 		return v
 	}
@@ -118,7 +121,7 @@ func (a *Authenticator) judge(certs []*x509.Certificate, now time.Time) *verdict
 		v.err = &authn.Refusal{
 			Method: a.method,
 			Reason: "certificate " + describe(certs[0]) + " names no user",
-			Cause:  err,
+			Cause:  trial{certs, roots, a.bundle.path, now}.unnamed(err),
 		}
 		return v
 	}
@@ -135,7 +138,7 @@ func verify(certs []*x509.Certificate, roots *x509.CertPool, now time.Time) ([]*
 	}
 	leaf := certs[0]
 	if leaf.BasicConstraintsValid && leaf.IsCA {
-		return nil, errors.New("it is a CA certificate")
+		return nil, errIsCA
 	}
 	intermediates := x509.NewCertPool()
 	for _, c := range certs[1:] {
@@ -152,25 +155,30 @@ func verify(certs []*x509.Certificate, roots *x509.CertPool, now time.Time) ([]*
 	}
 	// An old CA certificate may not say that it is one.
 	if len(chains[0]) == 1 {
-		return nil, errors.New("it is itself in the CA bundle")
+		return nil, errInBundle
 	}
 	return chains[0], nil
 }
 
+var (
+	errIsCA     = errors.New("it is a CA certificate")
+	errInBundle = errors.New("it is itself in the CA bundle")
+)
+
 // checkSize refuses what would be expensive to verify.
 func checkSize(certs []*x509.Certificate) error {
 	if len(certs) > maxCerts {
-		return fmt.Errorf("%d certificates presented: at most %d are looked at", len(certs), maxCerts)
+		return tooLarge("%d certificates presented: at most %d are looked at", len(certs), maxCerts)
 	}
 	total := 0
 	for _, c := range certs {
 		total += len(c.Raw)
 		if key, ok := c.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSA {
-			return fmt.Errorf("RSA key of %d bits: at most %d are looked at", key.N.BitLen(), maxRSA)
+			return tooLarge("RSA key of %d bits: at most %d are looked at", key.N.BitLen(), maxRSA)
 		}
 	}
 	if total > maxBytes {
-		return fmt.Errorf("certificates of %d bytes presented: at most %d are looked at", total, maxBytes)
+		return tooLarge("certificates of %d bytes presented: at most %d are looked at", total, maxBytes)
 	}
 	return nil
 }

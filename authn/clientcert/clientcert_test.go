@@ -28,6 +28,7 @@ import (
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authn/clientcert"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/test/ladder"
 )
 
 var uid = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57683, 2}
@@ -104,6 +105,7 @@ func TestAsUpstream(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			res, err := ours.Authenticate(request(tt.certs...))
 			checkError(t, err, tt.err)
+			checkWhy(t, err)
 			resp, ok, theirErr := theirs.AuthenticateRequest(request(tt.certs...))
 			if tt.differs == "" && (err == nil) != ok {
 				t.Fatalf("error %v, upstream ok = %v, %v", err, ok, theirErr)
@@ -150,10 +152,13 @@ func TestLimits(t *testing.T) {
 	})
 	_, err := clientcert.New(b).Authenticate(request(&large))
 	checkError(t, err, "RSA key of 9001 bits")
+	checkWhy(t, err)
 	_, err = clientcert.New(b).Authenticate(request(good, &large))
 	checkError(t, err, "RSA key of 9001 bits")
+	checkWhy(t, err)
 	_, err = clientcert.New(b).Authenticate(request(long))
 	checkError(t, err, "at most 65536")
+	checkWhy(t, err)
 }
 
 func TestCredential(t *testing.T) {
@@ -319,6 +324,32 @@ func TestOpenBundle(t *testing.T) {
 	}
 	if _, err := clientcert.OpenBundle(filepath.Join(t.TempDir(), "none"), nil); err == nil {
 		t.Error("a missing bundle is taken")
+	}
+}
+
+// whys are what texts of refusals stand for; the first that fits counts.
+var whys = []struct{ text, why string }{
+	{"unknown authority", "untrusted: issuer"},
+	{"incompatible key usage", "unsuitable: extended key usage"},
+	{" is before ", "not-yet-valid: not before"},
+	{" is after ", "expired: not after"},
+	{"is a CA certificate", "unsuitable: kind of certificate"},
+	{"itself in the CA bundle", "unsuitable: kind of certificate"},
+	{"UID", "nobody: common name (CN)"},
+	{"no common name", "nobody: common name (CN)"},
+	{"at most", "malformed: size"},
+}
+
+// checkWhy wants err to explain itself, and to name the true cause.
+func checkWhy(t *testing.T, err error) {
+	t.Helper()
+	got := ladder.Why(t, err)
+	if err == nil || errors.Is(err, authn.ErrNoCredential) {
+		return
+	}
+	i := slices.IndexFunc(whys, func(w struct{ text, why string }) bool { return strings.Contains(err.Error(), w.text) })
+	if i < 0 || got != whys[i].why {
+		t.Errorf("%v is explained by %q", err, got)
 	}
 }
 

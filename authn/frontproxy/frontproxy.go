@@ -45,6 +45,8 @@ type Authenticator struct {
 	headers   Headers
 }
 
+var errNoUser = authn.Pass(identity.FrontProxy, "the proxy names no user")
+
 var errShared = errors.New("a certificate of the proxies' CA is also one of the clients' CA, and no names of proxies are given, so any client could act as anybody")
 
 // New returns an authenticator. It fails if a name is not that of a header
@@ -66,12 +68,25 @@ func New(c Config) (*Authenticator, error) {
 	a.proxies = clientcert.NewFor(c.CA, identity.FrontProxy, func(leaf *x509.Certificate) (*identity.Identity, error) {
 		name := leaf.Subject.CommonName
 		if len(allowed) > 0 && !slices.Contains(allowed, name) {
-			return nil, fmt.Errorf("x509: subject with cn=%s is not in the allowed list", name)
+			return nil, notAllowed(name, allowed)
 		}
 		return &identity.Identity{Name: name}, nil
 	})
 	return a, nil
 }
+
+// notAllowed is why a certificate is no proxy's.
+func notAllowed(name string, allowed []string) error {
+	return authn.Explained(fmt.Errorf("x509: subject with cn=%s is not in the allowed list", name), authn.Untrusted, func() authn.Facts {
+		return authn.Facts{
+			Checks: []authn.Check{{What: "common name (CN)", Got: name, Want: "one of " + authn.List(allowed)}},
+			Mend:   "add the name to --requestheader-allowed-names if that client is a proxy",
+		}
+	})
+}
+
+// Describe implements [authn.Described].
+func (a *Authenticator) Describe() (identity.Method, string) { return a.proxies.Describe() }
 
 // shared reports whether a client's certificate might pass for a proxy's. It is
 // asked on each request, because either file may change.
@@ -87,14 +102,20 @@ func (a *Authenticator) Authenticate(r *http.Request) (*authn.Result, error) {
 		return nil, err
 	}
 	if a.shared() {
-		return nil, &authn.Refusal{Method: identity.FrontProxy, Reason: "no proxy is believed", Cause: errShared}
+		return nil, &authn.Refusal{Method: identity.FrontProxy, Reason: "no proxy is believed", Cause: errShared, Facts: authn.Facts{
+			Kind: authn.Untrusted, Mend: "give --requestheader-allowed-names, or a CA to the proxies that is not one of the clients",
+		}}
 	}
 	who, err := a.headers.read(r.Header)
 	if err != nil {
-		return nil, &authn.Refusal{Method: identity.FrontProxy, Reason: "reading the headers of the proxy", Cause: err}
+		return nil, &authn.Refusal{Method: identity.FrontProxy, Reason: "reading the headers of the proxy", Cause: err, Facts: authn.Facts{
+			Kind:   authn.Malformed,
+			Checks: []authn.Check{{What: "common name (CN) of the proxy", Got: proxy.Identity.Name, OK: true}, {What: "headers", Got: err.Error()}},
+			Mend:   "have the proxy set each of its headers once, in UTF-8, and remove those that its own client sends",
+		}}
 	}
 	if who == nil {
-		return nil, authn.Pass(identity.FrontProxy, "the proxy names no user")
+		return nil, errNoUser
 	}
 	who.Credential = proxy.Identity.Credential
 	return &authn.Result{Identity: who, Until: proxy.Until, Rests: proxy.Rests}, nil

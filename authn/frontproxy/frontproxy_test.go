@@ -13,6 +13,7 @@ import (
 	"gatehouse.dev/gatehouse/authn/clientcert"
 	"gatehouse.dev/gatehouse/authn/frontproxy"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/test/ladder"
 )
 
 var standard = frontproxy.Headers{
@@ -70,6 +71,9 @@ func TestHeaders(t *testing.T) {
 			root := newCA(t)
 			a := open(t, frontproxy.Config{CA: root.bundle(t), Headers: test.headers})
 			res, err := a.Authenticate(request(test.sent, root.issue(t, "proxy")))
+			if why := ladder.Why(t, err); test.err != "" && why != "malformed: headers" {
+				t.Errorf("%v is explained by %q", err, why)
+			}
 			switch {
 			case test.want != nil:
 				if err != nil {
@@ -105,7 +109,7 @@ func TestProxies(t *testing.T) {
 		{"allowed name", []string{"a", "proxy"}, request(claim, root.issue(t, "proxy")), ""},
 		{"other name", []string{"a", "proxy"}, request(claim, root.issue(t, "Proxy")), "x509: subject with cn=Proxy is not in the allowed list"},
 		{"no name where names are given", []string{"a"}, request(claim, root.issue(t, "")), "cn= is not in the allowed list"},
-		{"no certificate", nil, request(claim), "no credential"},
+		{"no certificate", nil, request(claim), "no client certificate"},
 		{"another CA", nil, request(claim, stranger.issue(t, "proxy")), "unknown authority"},
 		{"another CA beside the right one", nil, request(claim, stranger.issue(t, "proxy"), root.cert), "unknown authority"},
 		{"the CA itself", nil, request(claim, root.cert), "CA certificate"},
@@ -115,6 +119,10 @@ func TestProxies(t *testing.T) {
 			a := open(t, frontproxy.Config{CA: root.bundle(t), AllowedNames: test.allowed, Headers: standard})
 			for range 2 { // the second from what the connection remembers
 				res, err := a.Authenticate(test.r)
+				if why := ladder.Why(t, err); strings.Contains(test.err, "allowed list") && why != "untrusted: common name (CN)" ||
+					strings.Contains(test.err, "authority") && why != "untrusted: issuer" || test.err == "expired" && why != "expired: not after" {
+					t.Errorf("%v is explained by %q", err, why)
+				}
 				switch {
 				case test.err == "" && err != nil:
 					t.Errorf("refused: %v", err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 
+	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/compact"
 )
@@ -61,13 +62,13 @@ func (c *Claims) Text(name string) (string, error) {
 func (c *Claims) Username(claim, prefix string) (string, error) {
 	name, err := c.Text(claim)
 	if err != nil {
-		return "", fmt.Errorf("parse username claims %q: %w", claim, err)
+		return "", c.unlike(fmt.Errorf("parse username claims %q: %w", claim, err), authn.Nobody, claim, "a string")
 	}
 	if name == "" {
-		return "", fmt.Errorf("parse username claims %q: it is empty", claim)
+		return "", c.unlike(fmt.Errorf("parse username claims %q: it is empty", claim), authn.Nobody, claim, "a user name")
 	}
 	if verified := c.Raw("email_verified"); claim == "email" && verified != nil && string(verified) != "true" {
-		return "", errors.New("email not verified")
+		return "", c.unlike(errors.New("email not verified"), authn.Unsuitable, "email_verified", "true")
 	}
 	return prefix + name, nil
 }
@@ -93,13 +94,24 @@ func (c *Claims) Groups(claim, prefix string) ([]string, error) {
 func (c *Claims) Require(name, value string) error {
 	switch got, err := c.Text(name); {
 	case errors.Is(err, errNoClaim):
-		return fmt.Errorf("required claim %s not present in ID token", name)
+		return c.unlike(fmt.Errorf("required claim %s not present in ID token", name), authn.Unsuitable, name, value)
 	case err != nil:
-		return fmt.Errorf("parse claim %s: %w", name, err)
+		return c.unlike(fmt.Errorf("parse claim %s: %w", name, err), authn.Unsuitable, name, value)
 	case got != value:
-		return fmt.Errorf("required claim %s value does not match. Got = %.200q, want = %q", name, got, value)
+		return c.unlike(fmt.Errorf("required claim %s value does not match. Got = %.200q, want = %q", name, got, value), authn.Unsuitable, name, value)
 	}
 	return nil
+}
+
+// unlike returns err with what a claim is and what it should be.
+func (c *Claims) unlike(err error, kind authn.Kind, claim, want string) error {
+	return authn.Explained(err, kind, func() authn.Facts {
+		got := "absent"
+		if raw := c.Raw(claim); raw != nil {
+			got = string(raw)
+		}
+		return authn.Facts{Checks: []authn.Check{{What: "claim " + claim, Got: got, Want: want}}}
+	})
 }
 
 // A Mapping reads claims in the simple way of Kubernetes' --oidc flags.

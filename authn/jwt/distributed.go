@@ -50,7 +50,7 @@ func (i *Issuer) readElsewhere(ctx context.Context, text string, c *Claims, all 
 	if by == nil {
 		return nil, foreign{t.issuer}
 	}
-	if err := i.accepts(t, now); err != nil {
+	if err := (trial{i, t, now}).accepts(); err != nil {
 		return nil, err
 	}
 	proof, err := by.prove(ctx, t)

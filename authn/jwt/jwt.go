@@ -22,6 +22,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -151,6 +152,21 @@ func (f foreign) Error() string {
 
 func (foreign) Unwrap() error { return authn.ErrNoCredential }
 
+// foreign returns that, with the issuers that there are.
+func (v *Verifier) foreign(issuer string) error {
+	return authn.Explained(foreign{issuer}, "", func() authn.Facts {
+		return authn.Facts{Checks: []authn.Check{{What: "issuer (iss)", Got: issuer, Want: "one of " + authn.List(v.names())}}}
+	})
+}
+
+// names are those of the issuers.
+func (v *Verifier) names() []string { return slices.Sorted(maps.Keys(*v.current.Load())) }
+
+var errAudience = authn.Pass(identity.JWT, "the token is not for the audiences asked for")
+
+// Describe implements [authn.Described].
+func (v *Verifier) Describe() (identity.Method, string) { return identity.JWT, "" }
+
 // VerifyToken implements [authn.TokenVerifier].
 func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []string) (*authn.Result, error) {
 	// Before anything is read that it stands for.
@@ -162,11 +178,13 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 	}
 	issuer := issuers[t.issuer]
 	if issuer == nil {
-		return nil, foreign{t.issuer}
+		return nil, v.foreign(t.issuer)
 	}
 	granted, ok := authn.Audiences(v.audiences, audiences)
 	if !ok {
-		return nil, authn.Pass(identity.JWT, "the token is not for the audiences asked for")
+		return nil, authn.Explained(errAudience, "", func() authn.Facts {
+			return authn.Facts{Checks: []authn.Check{authn.AudienceCheck(v.audiences, audiences)}}
+		})
 	}
 	start := time.Now()
 	res, err := issuer.verify(ctx, t, issuers, start)
@@ -174,7 +192,7 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 		issuer.Verified(time.Since(start), err)
 	}
 	if err != nil {
-		return nil, &authn.Refusal{Method: identity.JWT, Reason: "token of " + issuer.URL, Cause: err}
+		return nil, &authn.Refusal{Method: identity.JWT, Source: issuer.URL, Reason: "token of " + issuer.URL, Cause: err}
 	}
 	res.Audiences = granted
 	res.Rests = append(res.Rests, stamp)
@@ -207,27 +225,28 @@ func parse(text string) (*token, error) {
 // verify settles whether the token is good, and who it is about. What costs
 // least is looked at first.
 func (i *Issuer) verify(ctx context.Context, t *token, all map[string]*Issuer, now time.Time) (*authn.Result, error) {
-	if err := i.accepts(t, now); err != nil {
+	trial := trial{i, t, now}
+	if err := trial.accepts(); err != nil {
 		return nil, err
 	}
 	proof, err := i.prove(ctx, t)
 	if err != nil {
-		return nil, err
+		return nil, trial.unproved(err)
 	}
 	claims := &Claims{object: t.claims}
 	elsewhere, err := i.expand(ctx, claims, all, now)
 	if err != nil {
-		return nil, err
+		return nil, trial.unnamed(err, authn.Unavailable, mendElsewhere)
 	}
 	who := &identity.Identity{Credential: i.credential(t)}
 	if id := who.Credential.ID; id != "" {
 		who.Extra = map[string][]string{identity.CredentialIDKey: {id}}
 	}
 	if err := i.Identify(ctx, claims, who); err != nil {
-		return nil, err
+		return nil, trial.unnamed(err, authn.Unsuitable, mendClaims)
 	}
 	if err := i.checkNames(who); err != nil {
-		return nil, err
+		return nil, trial.unnamed(err, authn.Reserved, mendName)
 	}
 	who.Groups = identity.WithAuthenticated(who.Name, who.Groups)
 	res := &authn.Result{Identity: who}
@@ -243,35 +262,39 @@ func (i *Issuer) verify(ctx context.Context, t *token, all map[string]*Issuer, n
 }
 
 // accepts judges what a token says about itself, in the way of go-oidc.
-func (i *Issuer) accepts(t *token, now time.Time) error {
-	if !slices.Contains(i.Algorithms, t.Algorithm) {
-		return fmt.Errorf("it is signed with %s, and only %q are accepted", t.Algorithm, i.Algorithms)
+func (t trial) accepts() error {
+	claims, algorithm := t.token.claims, t.token.Algorithm
+	malformed := func(err error) error {
+		return t.refuse(fmt.Errorf("claim %w", err), authn.Malformed, mendForm, authn.Check{What: "claims", Got: err.Error()})
 	}
-	if err := checkTypes(t.claims); err != nil {
-		return fmt.Errorf("claim %w", err)
+	if !slices.Contains(t.Algorithms, algorithm) {
+		return t.refuse(fmt.Errorf("it is signed with %s, and only %q are accepted", algorithm, t.Algorithms), authn.Unsuitable, mendAlgorithm)
 	}
-	meant, err := t.claims.Strings("aud")
+	if err := checkTypes(claims); err != nil {
+		return malformed(err)
+	}
+	meant, err := claims.Strings("aud")
 	if err != nil {
-		return fmt.Errorf("claim %w", err)
+		return malformed(err)
 	}
-	if len(authn.Intersect(i.Audiences, meant)) == 0 {
-		return fmt.Errorf("expected audience in %q got %.400q", i.Audiences, meant)
+	if len(authn.Intersect(t.Audiences, meant)) == 0 {
+		return t.refuse(fmt.Errorf("expected audience in %q got %.400q", t.Audiences, meant), authn.WrongAudience, mendAudience)
 	}
-	expires, err := t.claims.Time("exp")
+	expires, err := claims.Time("exp")
 	if err != nil {
-		return fmt.Errorf("claim %w", err)
+		return malformed(err)
 	}
-	notBefore, err := t.claims.Time("nbf")
+	notBefore, err := claims.Time("nbf")
 	if err != nil {
-		return fmt.Errorf("claim %w", err)
+		return malformed(err)
 	}
 	switch {
 	case expires.IsZero():
-		return errors.New("it has no expiry (exp)")
-	case expires.Before(now):
-		return fmt.Errorf("token is expired (Token Expiry: %s)", expires.UTC().Format(time.RFC3339))
-	case now.Add(notBeforeLeeway).Before(notBefore):
-		return fmt.Errorf("current time is before the nbf (not before) time: %s", notBefore.UTC().Format(time.RFC3339))
+		return t.refuse(errors.New("it has no expiry (exp)"), authn.Unsuitable, mendExpiry)
+	case expires.Before(t.now):
+		return t.refuse(fmt.Errorf("token is expired (Token Expiry: %s)", expires.UTC().Format(time.RFC3339)), authn.Expired, mendExpired)
+	case t.now.Add(notBeforeLeeway).Before(notBefore):
+		return t.refuse(fmt.Errorf("current time is before the nbf (not before) time: %s", notBefore.UTC().Format(time.RFC3339)), authn.NotYet, mendClock)
 	}
 	return nil
 }
@@ -307,7 +330,7 @@ func (i *Issuer) credential(t *token) identity.Credential {
 // checkNames refuses names that mean something to Kubernetes itself.
 func (i *Issuer) checkNames(who *identity.Identity) error {
 	if who.Name == "" {
-		return errors.New("the user name is empty")
+		return authn.Explained(errors.New("the user name is empty"), authn.Nobody, nil)
 	}
 	if !i.mayName(who.Name) {
 		return fmt.Errorf("the user name %.200q is reserved: names beginning with %q have to be allowed for the issuer", who.Name, reserved)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,6 +15,7 @@ import (
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authn/jwt"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/test/ladder"
 	"gatehouse.dev/gatehouse/test/oidc"
 )
 
@@ -74,6 +76,42 @@ func outcome(res *authn.Result, err error) string {
 	return "neither: " + err.Error()
 }
 
+// whys are what texts of refusals stand for; the first that fits counts.
+var whys = []struct{ text, why string }{
+	{"expected audience in", "audience: audience (aud)"},
+	{"token is expired", "expired: expiry (exp)"},
+	{"it has no expiry", "unsuitable: expiry (exp)"},
+	{"current time is before", "not-yet-valid: not before (nbf)"},
+	{"it is signed with", "unsuitable: algorithm (alg)"},
+	{"failed to verify id token signature", "bad-proof: signature"},
+	{"no such key", "unknown: key (kid)"},
+	{"parse username claims", "nobody: claim sub"},
+	{"parse groups claim", "unsuitable: claims"},
+	{"parse uid claim", "unsuitable: claims"},
+	{"email not verified", "unsuitable: claim email_verified"},
+	{"required claim hd", "unsuitable: claim hd"},
+	{"parse claim hd", "unsuitable: claim hd"},
+	{"is reserved", "reserved-name: claims"},
+	{"could not expand", "malformed: claims"},
+	{"distributed claim", "unavailable: claims"},
+	{"kept elsewhere", "unsuitable: claims"},
+	{"ago", "unavailable: "},
+	{"claim", "malformed: claims"}, // of a type that it should not be
+}
+
+// checkWhy wants err to explain itself, and to name the true cause.
+func checkWhy(t *testing.T, err error) {
+	t.Helper()
+	got := ladder.Why(t, err)
+	if err == nil || errors.Is(err, authn.ErrNoCredential) {
+		return
+	}
+	i := slices.IndexFunc(whys, func(w struct{ text, why string }) bool { return strings.Contains(err.Error(), w.text) })
+	if i < 0 || !strings.HasPrefix(got, whys[i].why) {
+		t.Errorf("%v is explained by %q", err, got)
+	}
+}
+
 func TestClaims(t *testing.T) {
 	p := oidc.New(t, url)
 	now := time.Now()
@@ -124,7 +162,9 @@ func TestClaims(t *testing.T) {
 	v := verifier(t, issuer(t, p))
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := outcome(v.VerifyToken(t.Context(), p.Token(t, audience, tt.with), nil))
+			res, err := v.VerifyToken(t.Context(), p.Token(t, audience, tt.with), nil)
+			checkWhy(t, err)
+			got := outcome(res, err)
 			if !strings.HasPrefix(got, tt.want) || !strings.Contains(tt.want, ":") && got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
@@ -174,7 +214,9 @@ func TestAlgorithms(t *testing.T) {
 					i.Algorithms = append(i.Algorithms, other)
 				}
 			}
-			if got := outcome(verifier(t, i).VerifyToken(t.Context(), token, nil)); !strings.Contains(got, "it is signed with "+alg) {
+			res, err := verifier(t, i).VerifyToken(t.Context(), token, nil)
+			checkWhy(t, err)
+			if got := outcome(res, err); !strings.Contains(got, "it is signed with "+alg) {
 				t.Errorf("other algorithms: %s", got)
 			}
 		})
@@ -229,7 +271,9 @@ func TestKeysOfAnotherIssuer(t *testing.T) {
 		}
 	}
 	posing := a.Token(t, audience, map[string]any{"iss": b.Issuer})
-	if got := outcome(v.VerifyToken(t.Context(), posing, nil)); !strings.Contains(got, "failed to verify id token signature") {
+	res, err := v.VerifyToken(t.Context(), posing, nil)
+	checkWhy(t, err)
+	if got := outcome(res, err); !strings.Contains(got, "failed to verify id token signature") {
 		t.Errorf("a poses as b: %s", got)
 	}
 }
@@ -256,7 +300,9 @@ func TestReservedNames(t *testing.T) {
 		{"jane", []string{"system:monitoring2"}, "refused"},
 	}
 	for _, tt := range tests {
-		got := outcome(v.VerifyToken(t.Context(), p.Token(t, audience, map[string]any{"sub": tt.user, "groups": tt.groups}), nil))
+		res, err := v.VerifyToken(t.Context(), p.Token(t, audience, map[string]any{"sub": tt.user, "groups": tt.groups}), nil)
+		checkWhy(t, err)
+		got := outcome(res, err)
 		if got != tt.want && !(tt.want == "refused" && strings.Contains(got, "is reserved")) {
 			t.Errorf("%s of %v: %s, want %s", tt.user, tt.groups, got, tt.want)
 		}
@@ -297,6 +343,7 @@ func TestEmailHasToBeVerified(t *testing.T) {
 	v := verifier(t, i)
 	for verified, want := range map[any]bool{nil: true, true: true, false: false, "true": false, 1: false, 0: false} {
 		_, err := v.VerifyToken(t.Context(), p.Token(t, audience, map[string]any{"email": "jane@example.org", "email_verified": verified}), nil)
+		checkWhy(t, err)
 		if (err == nil) != want {
 			t.Errorf("email_verified %#v: %v, want accepted = %v", verified, err, want)
 		}
@@ -320,7 +367,9 @@ func TestRequiredClaims(t *testing.T) {
 		{map[string]any{"hd": "example.org", "uid": 7}, "parse uid claim"},
 	}
 	for _, tt := range tests {
-		if got := outcome(v.VerifyToken(t.Context(), p.Token(t, audience, tt.with), nil)); !strings.Contains(got, tt.want) {
+		res, err := v.VerifyToken(t.Context(), p.Token(t, audience, tt.with), nil)
+		checkWhy(t, err)
+		if got := outcome(res, err); !strings.Contains(got, tt.want) {
 			t.Errorf("%v: %s, want %s", tt.with, got, tt.want)
 		}
 	}

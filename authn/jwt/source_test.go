@@ -10,6 +10,7 @@ import (
 
 	"gatehouse.dev/gatehouse/authn/jwt"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/test/ladder"
 	"gatehouse.dev/gatehouse/test/oidc"
 )
 
@@ -38,9 +39,10 @@ func TestUnknownKeyIsFetchedOnce(t *testing.T) {
 	token := p.Token(t, audience, nil)
 
 	s.renew = func() error { return errors.New("the issuer is down") }
-	got := outcome(v.VerifyToken(t.Context(), token, nil))
-	if !strings.Contains(got, `the issuer has no such key: "k2" (the issuer is down)`) || s.renewed != 1 {
-		t.Errorf("while the issuer is down: %s, %d looks", got, s.renewed)
+	res, err := v.VerifyToken(t.Context(), token, nil)
+	checkWhy(t, err)
+	if got := outcome(res, err); !strings.Contains(got, `the issuer has no such key: "k2" (the issuer is down)`) || s.renewed != 1 {
+		t.Errorf("while the issuer is down: %v, %d looks", err, s.renewed)
 	}
 	s.renew = func() error { return nil }
 	if got := outcome(v.VerifyToken(t.Context(), token, nil)); !strings.Contains(got, `no such key: "k2"`) {
@@ -87,12 +89,15 @@ func TestSourceThatIsDown(t *testing.T) {
 	i := issuer(t, p)
 	s := &source{down: errors.New("the keys are a day old"), renew: func() error { return nil }}
 	i.Source = s
-	got := outcome(verifier(t, i).VerifyToken(t.Context(), p.Token(t, audience, nil), nil))
-	if !strings.HasSuffix(got, "the keys are a day old") || s.renewed != 0 {
+	res, err := verifier(t, i).VerifyToken(t.Context(), p.Token(t, audience, nil), nil)
+	if got := outcome(res, err); !strings.HasSuffix(got, "the keys are a day old") || s.renewed != 0 {
 		t.Errorf("got %s and %d looks", got, s.renewed)
 	}
+	if why := ladder.Why(t, err); why != "unavailable: " {
+		t.Errorf("explained by %s", why)
+	}
 	s.down, s.until = nil, time.Now().Add(time.Minute)
-	res, err := verifier(t, i).VerifyToken(t.Context(), p.Token(t, audience, nil), nil)
+	res, err = verifier(t, i).VerifyToken(t.Context(), p.Token(t, audience, nil), nil)
 	if err != nil || !res.Until.Equal(s.until) {
 		t.Errorf("result is until %v, %v; want until the keys are too old", res, err)
 	}
@@ -197,6 +202,7 @@ func TestDistributedClaims(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			asked, served = "", tt.served
 			res, err := v.VerifyToken(t.Context(), p.Token(t, audience, tt.claims), nil)
+			ladder.Why(t, err)
 			if err != nil {
 				if !strings.Contains(err.Error(), tt.want) {
 					t.Errorf("refused: %v, want %s", err, tt.want)

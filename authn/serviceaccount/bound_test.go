@@ -75,6 +75,7 @@ func TestBoundClaims(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			res, err := f.VerifyToken(t.Context(), f.sign(t, tt.payload), nil)
 			check(t, err, tt.err)
+			checkWhy(t, err)
 			if err == nil && (res.Identity.Name != "system:serviceaccount:ns:app" || !reflect.DeepEqual(res.Audiences, []string{"api"})) {
 				t.Errorf("%+v for %q", res.Identity, res.Audiences)
 			}
@@ -151,6 +152,7 @@ func TestKeysAndHeaders(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := f.VerifyToken(t.Context(), tt.token, nil)
 			check(t, err, tt.err)
+			checkWhy(t, err)
 			if err != nil && len(tt.token) > 20 && strings.Contains(err.Error(), tt.token[len(tt.token)-20:]) {
 				t.Errorf("the error repeats the token: %v", err)
 			}
@@ -284,6 +286,7 @@ func TestStoreDown(t *testing.T) {
 	f.world.down = errors.New("store is away")
 	_, err := f.VerifyToken(t.Context(), f.sign(t, claims()), nil)
 	check(t, err, "store is away")
+	checkWhy(t, err)
 	f.world.down = context.Canceled
 	_, err = f.VerifyToken(t.Context(), f.sign(t, claims()), nil)
 	check(t, err, "canceled")

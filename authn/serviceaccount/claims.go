@@ -166,14 +166,14 @@ func (c *claims) identify() *identity.Identity {
 
 // checkTime returns an error if the token is not for now. Texts and leeway are
 // Kubernetes'.
-func (c *claims) checkTime(now time.Time) error {
+func (t trial) checkTime() error {
 	switch {
-	case !c.notBefore.IsZero() && now.Add(leeway).Before(c.notBefore):
-		return errors.New("service account token is not valid yet")
-	case !c.expires.IsZero() && now.Add(-leeway).After(c.expires):
-		return errors.New("service account token has expired")
-	case !c.issuedAt.IsZero() && now.Add(leeway).Before(c.issuedAt):
-		return errors.New("service account token is issued in the future")
+	case !t.notBefore.IsZero() && t.now.Add(leeway).Before(t.notBefore):
+		return t.refuse(errors.New("service account token is not valid yet"), authn.NotYet, mendClock)
+	case !t.expires.IsZero() && t.now.Add(-leeway).After(t.expires):
+		return t.refuse(errors.New("service account token has expired"), authn.Expired, mendFresh)
+	case !t.issuedAt.IsZero() && t.now.Add(leeway).Before(t.issuedAt):
+		return t.refuse(errors.New("service account token is issued in the future"), authn.NotYet, mendClock)
 	}
 	return nil
 }

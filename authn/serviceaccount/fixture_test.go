@@ -11,12 +11,14 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authn/serviceaccount"
+	"gatehouse.dev/gatehouse/test/ladder"
 )
 
 const issuer = "https://cluster.example"
@@ -196,5 +198,44 @@ func check(t *testing.T, err error, want string) {
 		t.Errorf("error %v, want one with %q", err, want)
 	case errors.Is(err, authn.ErrNoCredential):
 		t.Errorf("error %q is no refusal", err)
+	}
+}
+
+// whys are what texts of refusals stand for; the first that fits counts.
+var whys = []struct{ text, why string }{
+	{"is invalid for the target", "audience: audience (aud)"},
+	{"has expired", "expired: expiry (exp)"},
+	{"is not valid yet", "not-yet-valid: not before (nbf)"},
+	{"issued in the future", "not-yet-valid: issued at (iat)"},
+	{"no keys found", "unknown: key (kid)"},
+	{"invalid signature", "bad-proof: signature"},
+	{`secrets "`, "revoked: secrets ns/"},
+	{`pods "`, "revoked: pods ns/"},
+	{`nodes "`, "revoked: nodes "},
+	{`serviceaccounts "`, "revoked: serviceaccounts ns/"},
+	{"account UID", "revoked: serviceaccounts ns/app"},
+	{"Account UID", "revoked: serviceaccounts ns/app"},
+	{"account ns/app has been deleted", "revoked: serviceaccounts ns/app"},
+	{"Account ns/app has been deleted", "revoked: serviceaccounts ns/app"},
+	{"pod UID", "revoked: pods ns/p"},
+	{"secret UID", "revoked: secrets ns/s"},
+	{"node UID", "revoked: nodes n"},
+	{"Token has been invalidated", "revoked: secrets ns/"},
+	{"server's copy", "revoked: token"},
+	{"marked invalid", "revoked: label kubernetes.io/legacy-token-invalid-since"},
+	{"looking up", "unavailable: "},
+	{"claim", "malformed: claims"}, // of a type that it should not be, or missing
+}
+
+// checkWhy wants err to explain itself, and to name the true cause.
+func checkWhy(t *testing.T, err error) {
+	t.Helper()
+	got := ladder.Why(t, err)
+	if err == nil || errors.Is(err, authn.ErrNoCredential) {
+		return
+	}
+	i := slices.IndexFunc(whys, func(w struct{ text, why string }) bool { return strings.Contains(err.Error(), w.text) })
+	if i < 0 || !strings.HasPrefix(got, whys[i].why) {
+		t.Errorf("%v is explained by %q", err, got)
 	}
 }

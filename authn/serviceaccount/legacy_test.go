@@ -45,6 +45,7 @@ func TestLegacyClaims(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := f.VerifyToken(t.Context(), f.store(t, tt.payload, nil), nil)
 			check(t, err, tt.err)
+			checkWhy(t, err)
 		})
 	}
 }
@@ -79,6 +80,7 @@ func TestLegacyObjects(t *testing.T) {
 			tt.change(f.world)
 			_, err := f.VerifyToken(t.Context(), token, nil)
 			check(t, err, tt.err)
+			checkWhy(t, err)
 		})
 	}
 }

@@ -23,24 +23,25 @@ const (
 // A look is one look at the objects that a token rests on.
 type look struct {
 	*Verifier
+	trial
 	ctx context.Context
-	now time.Time
 	res *authn.Result
 }
 
 // find returns an object that is there. The stamp is taken before the object is
 // read, so that no change falls between the two.
-func (l *look) find(resource, namespace, name string) (*Object, error) {
+func (l *look) find(resource, namespace, name, uid string) (*Object, error) {
 	l.res.Rests = append(l.res.Rests, l.stripes.Of(resource, namespace, name).Stamp())
 	o, err := l.objects.Object(l.ctx, resource, namespace, name)
 	if err == nil && o == nil {
 		err = ErrNotFound
 	}
 	if errors.Is(err, ErrNotFound) {
-		return nil, fmt.Errorf("%s %q not found", resource, name)
+		return nil, l.refuse(fmt.Errorf("%s %q not found", resource, name), authn.Revoked, mendObject,
+			wanted(resource, namespace, name, uid, "not found"))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("looking up %s %s/%s: %w", resource, namespace, name, err)
+		return nil, l.refuse(fmt.Errorf("looking up %s %s/%s: %w", resource, namespace, name, err), authn.Unavailable, mendStore)
 	}
 	return o, nil
 }
@@ -75,16 +76,21 @@ var errInvalidated = errors.New("service account token has been invalidated")
 
 // bound checks the objects of a bound token (k8s.io/kubernetes
 // pkg/serviceaccount/claims.go).
-func (l *look) bound(c *claims) error {
-	account, err := l.find(ServiceAccounts, c.namespace, c.account.name)
+func (l *look) bound() error {
+	c := l.claims
+	account, err := l.find(ServiceAccounts, c.namespace, c.account.name, c.account.uid)
 	if err != nil {
 		return err
 	}
+	there := func(found string) authn.Check {
+		return wanted(ServiceAccounts, c.namespace, c.account.name, c.account.uid, found)
+	}
 	if l.gone(account) {
-		return fmt.Errorf("service account %s/%s has been deleted", c.namespace, c.account.name)
+		return l.refuse(fmt.Errorf("service account %s/%s has been deleted", c.namespace, c.account.name), authn.Revoked, mendObject, there("deleted"))
 	}
 	if account.UID != c.account.uid {
-		return fmt.Errorf("service account UID (%s) does not match claim (%s)", account.UID, c.account.uid)
+		return l.refuse(fmt.Errorf("service account UID (%s) does not match claim (%s)", account.UID, c.account.uid), authn.Revoked, mendObject,
+			there("UID "+account.UID))
 	}
 	if c.secret != nil {
 		if err := l.binding("secret", Secrets, c.namespace, c.secret); err != nil {
@@ -111,46 +117,55 @@ func (l *look) bound(c *claims) error {
 
 // binding checks one object that a token is bound to.
 func (l *look) binding(kind, resource, namespace string, to *ref) error {
-	o, err := l.find(resource, namespace, to.name)
+	o, err := l.find(resource, namespace, to.name, to.uid)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errInvalidated, err)
 	}
 	if l.gone(o) {
-		return errInvalidated
+		return l.refuse(errInvalidated, authn.Revoked, mendObject, wanted(resource, namespace, to.name, to.uid, "deleted"))
 	}
 	if o.UID != to.uid {
-		return fmt.Errorf("%s UID (%s) does not match service account %s ref claim (%s)", kind, o.UID, kind, to.uid)
+		return l.refuse(fmt.Errorf("%s UID (%s) does not match service account %s ref claim (%s)", kind, o.UID, kind, to.uid), authn.Revoked, mendObject,
+			wanted(resource, namespace, to.name, to.uid, "UID "+o.UID))
 	}
 	return nil
 }
 
 // legacy checks the Secret of a legacy token, which must hold the very token,
 // and the account. There is no leeway.
-func (l *look) legacy(c *claims, token string) error {
-	secret, err := l.find(Secrets, c.namespace, c.secret.name)
+func (l *look) legacy(token string) error {
+	c := l.claims
+	secret, err := l.find(Secrets, c.namespace, c.secret.name, "any")
 	if err != nil {
 		return fmt.Errorf("Token has been invalidated: %w", err)
 	}
 	if !secret.Deleted.IsZero() {
-		return errors.New("Token has been invalidated")
+		return l.refuse(errors.New("Token has been invalidated"), authn.Revoked, mendObject,
+			wanted(Secrets, c.namespace, c.secret.name, "any", "deleted"))
 	}
 	if subtle.ConstantTimeCompare(secret.Token, []byte(token)) == 0 {
-		return errors.New("Token does not match server's copy")
+		return l.refuse(errors.New("Token does not match server's copy"), authn.Revoked, mendObject,
+			authn.Check{What: "token", Got: "another one than in secret " + c.namespace + "/" + c.secret.name, Want: "the same"})
 	}
-	account, err := l.find(ServiceAccounts, c.namespace, c.account.name)
+	account, err := l.find(ServiceAccounts, c.namespace, c.account.name, c.account.uid)
 	if err != nil {
 		return err
 	}
+	there := func(found string) authn.Check {
+		return wanted(ServiceAccounts, c.namespace, c.account.name, c.account.uid, found)
+	}
 	if !account.Deleted.IsZero() {
-		return fmt.Errorf("ServiceAccount %s/%s has been deleted", c.namespace, c.account.name)
+		return l.refuse(fmt.Errorf("ServiceAccount %s/%s has been deleted", c.namespace, c.account.name), authn.Revoked, mendObject, there("deleted"))
 	}
 	if account.UID != c.account.uid {
-		return fmt.Errorf("ServiceAccount UID (%s) does not match claim (%s)", account.UID, c.account.uid)
+		return l.refuse(fmt.Errorf("ServiceAccount UID (%s) does not match claim (%s)", account.UID, c.account.uid), authn.Revoked, mendObject,
+			there("UID "+account.UID))
 	}
 	l.recordUse(c, secret)
-	if secret.Labels[InvalidSinceLabel] != "" {
-		return fmt.Errorf("the token in secret %s/%s for service account %s/%s has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the '%s' label from the secret to temporarily allow use of this token",
-			c.namespace, c.secret.name, c.namespace, c.account.name, InvalidSinceLabel)
+	if since := secret.Labels[InvalidSinceLabel]; since != "" {
+		return l.refuse(fmt.Errorf("the token in secret %s/%s for service account %s/%s has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the '%s' label from the secret to temporarily allow use of this token",
+			c.namespace, c.secret.name, c.namespace, c.account.name, InvalidSinceLabel), authn.Revoked, mendLabel,
+			authn.Check{What: "label " + InvalidSinceLabel, Got: since, Want: "none"})
 	}
 	if slices.Contains(account.Secrets, c.secret.name) {
 		l.res.Warnings = append(l.res.Warnings, autoGeneratedWarning)

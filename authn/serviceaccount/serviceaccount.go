@@ -107,6 +107,9 @@ func New(c Config) (*Verifier, error) {
 	}, nil
 }
 
+// Describe implements [authn.Described].
+func (v *Verifier) Describe() (identity.Method, string) { return identity.ServiceAccount, "" }
+
 var (
 	errForeign = authn.Pass(identity.ServiceAccount, "the token has another issuer")
 	errNoJWT   = authn.Pass(identity.ServiceAccount, "the token is no signed JWT")
@@ -163,11 +166,11 @@ func (v *Verifier) verify(token string) (*claims, error) {
 	}
 	keys := v.keys.current.Load()
 	if err := keys.verify(t); err != nil {
-		return nil, authn.Refuse(method, authn.Other, err.Error())
+		return nil, keys.unread(method, issuer, t, err)
 	}
 	c, err := readClaims(payload, legacy)
 	if err != nil {
-		return nil, authn.Refuse(method, authn.Other, err.Error())
+		return nil, keys.unread(method, issuer, t, err)
 	}
 	c.keys = keys.inForce
 	return c, nil
@@ -175,7 +178,7 @@ func (v *Verifier) verify(token string) (*claims, error) {
 
 // judge settles whether a token counts now, for one of the audiences.
 func (v *Verifier) judge(ctx context.Context, c *claims, token string, asked []string, now time.Time) (*authn.Result, error) {
-	l := look{Verifier: v, ctx: ctx, now: now, res: &authn.Result{
+	l := look{Verifier: v, ctx: ctx, res: &authn.Result{
 		Identity: c.who,
 		Until:    now.Add(lookAgain),
 		Rests:    []authn.Stamp{c.keys},
@@ -189,19 +192,20 @@ func (v *Verifier) judge(ctx context.Context, c *claims, token string, asked []s
 	if len(asked) == 0 {
 		asked = v.audiences
 	}
+	l.trial = trial{claims: c, issuers: v.issuers, meant: meant, asked: asked, now: now}
 	l.res.Audiences = authn.Intersect(meant, asked)
 	if len(l.res.Audiences) == 0 {
-		return nil, fmt.Errorf("token audiences %q is invalid for the target audiences %q", meant, asked)
+		return nil, l.refuse(fmt.Errorf("token audiences %q is invalid for the target audiences %q", meant, asked), authn.WrongAudience, mendMeant)
 	}
 	if c.method == identity.LegacyServiceAccount {
 		// Kubernetes looks at no time in these: they have none.
-		return l.res, l.legacy(c, token)
+		return l.res, l.legacy(token)
 	}
-	if err := c.checkTime(now); err != nil {
+	if err := l.checkTime(); err != nil {
 		return nil, err
 	}
 	if !c.expires.IsZero() {
 		l.endBy(c.expires.Add(leeway))
 	}
-	return l.res, l.bound(c)
+	return l.res, l.bound()
 }

@@ -10,6 +10,7 @@ import (
 	authenticationcel "k8s.io/apiserver/pkg/authentication/cel"
 	"k8s.io/apiserver/pkg/cel/lazy"
 
+	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authn/jwt"
 	"gatehouse.dev/gatehouse/identity"
 )
@@ -157,7 +158,10 @@ func judge(verdicts []authenticationcel.EvaluationResult) error {
 		case *authenticationcel.UserValidationCondition:
 			message = rule.Message
 		}
-		return fmt.Errorf("validation expression '%s' failed: %s", v.ExpressionAccessor.GetExpression(), message)
+		err := fmt.Errorf("validation expression '%s' failed: %s", v.ExpressionAccessor.GetExpression(), message)
+		return authn.Explained(err, authn.Unsuitable, func() authn.Facts {
+			return authn.Facts{Checks: []authn.Check{{What: "validation rule (" + message + ")", Got: "false", Want: v.ExpressionAccessor.GetExpression()}}}
+		})
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/issuers"
+	"gatehouse.dev/gatehouse/test/ladder"
 	"gatehouse.dev/gatehouse/test/oidc"
 )
 
@@ -165,6 +166,9 @@ func TestExpressions(t *testing.T) {
 				if tt.want.Name == "" {
 					if err == nil || !strings.Contains(err.Error(), tt.err) {
 						t.Errorf("got %v, want an error with %q", err, tt.err)
+					}
+					if why := ladder.Why(t, err); strings.HasSuffix(tt.name, " rule") && !strings.HasPrefix(why, "unsuitable: validation rule (") && why != "unsuitable: claim jti" {
+						t.Errorf("%v is explained by %q", err, why)
 					}
 					return
 				}
