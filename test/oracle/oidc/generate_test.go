@@ -168,8 +168,12 @@ func (g *generator) header(key *oidc.Key) string {
 	case 5:
 		header += []string{`,"x5t":"AAAA"`, `,"nonce":"x"`, `,"x5t#S256":"AAAA"`, `,"foo":[1]`}[g.IntN(4)]
 	case 6:
-		g.is("other header")
-		header += []string{`,"cty":"JWT"`, `,"crit":["exp"],"exp":1`, `,"b64":false`, `,"zip":"DEF"`, `,"kid":"twice"`, `,"typ":5`, `,"enc":"A"`}[g.IntN(7)]
+		odd := []string{`,"cty":"JWT"`, `,"crit":["exp"],"exp":1`, `,"b64":false`, `,"zip":"DEF"`, `,"enc":"A"`, `,"kid":"twice"`, `,"typ":5`}
+		n := g.IntN(len(odd))
+		if g.is("other header"); n > 4 {
+			g.is("odd header")
+		}
+		header += odd[n]
 	}
 	return "{" + header + "}"
 }

@@ -1,4 +1,4 @@
-package headers_test
+package requests_test
 
 import (
 	"context"
@@ -212,7 +212,7 @@ func someRules(r *rand.Rand, info *request.RequestInfo, h http.Header) []string 
 }
 
 func TestImpersonation(t *testing.T) {
-	r, seen := random(), differences{}
+	r, seen, codes := random(t), differences{}, map[string]int{}
 	infos := []*request.RequestInfo{
 		{IsResourceRequest: true, Verb: "get", APIVersion: "v1", Resource: "pods", Subresource: "log", Namespace: "ns", Name: "p"},
 		{IsResourceRequest: true, Verb: "create", APIGroup: "apps", APIVersion: "v1", Resource: "deployments", Namespace: "ns"},
@@ -242,10 +242,17 @@ func TestImpersonation(t *testing.T) {
 			t.Fatalf("%v: left %v, theirs %v", h, a.left, b.left)
 		}
 		seen["the same"]++
-		seen[fmt.Sprint(a.code, " ", a.constraint)]++
+		codes[fmt.Sprint(a.code, " ", a.constraint)]++
 	}
-	seen.seen(t, "nobody is asked for", "an unknown header", "two users", "what is not UTF-8", "400 ", "403 ", "200 ",
-		"200 impersonate:associated-node", "200 impersonate:arbitrary-node", "200 impersonate:serviceaccount", "200 impersonate:user-info")
+	seen.seen(t, noUser, unknown, givenTwice, notUnicode)
+	for _, code := range []string{
+		"400 ", "403 ", "200 ", "200 impersonate:associated-node", "200 impersonate:arbitrary-node", "200 impersonate:serviceaccount", "200 impersonate:user-info",
+	} {
+		if codes[code] == 0 {
+			t.Errorf("never seen: %s", code)
+		}
+	}
+	t.Log(codes)
 }
 
 // extras counts the values of attributes, whose order is random upstream.
@@ -265,16 +272,16 @@ func intended(h http.Header, a, b verdict) string {
 	}
 	for name := range h {
 		if impersonation.Claims(name) && name != "Impersonate-User" && name != "Impersonate-Uid" && name != "Impersonate-Group" && !strings.HasPrefix(name, "Impersonate-Extra-") {
-			return "an unknown header"
+			return unknown
 		}
 	}
 	switch {
 	case len(h["Impersonate-User"]) > 1:
-		return "two users"
+		return givenTwice
 	case h.Get("Impersonate-User") == "":
-		return "nobody is asked for"
+		return noUser
 	case strings.Contains(h.Get("Impersonate-User"), "\xff"):
-		return "what is not UTF-8"
+		return notUnicode
 	}
 	return ""
 }

@@ -1,4 +1,4 @@
-package headers_test
+package requests_test
 
 import (
 	"crypto/ecdsa"
@@ -142,8 +142,16 @@ func TestRequestHeader(t *testing.T) {
 	}
 }
 
+// Rows of the page about headers that name somebody.
+const (
+	givenTwice = "`Impersonate-User`, `Impersonate-Uid`, or a proxy's header of the user or UID, given twice"
+	notUnicode = "a name, UID, group or extra attribute of an impersonation or a proxy that is not UTF-8"
+	noUser     = "an `Impersonate-*` header without a user name, also an empty `Impersonate-User` alone"
+	unknown    = "an unknown `Impersonate-*` header, or one with underscores"
+)
+
 func compareProxies(t *testing.T, y *yard, headers frontproxy.Headers, our authn.Authenticator, their requestAuthenticator) {
-	r, seen := random(), differences{}
+	r, seen := random(t), differences{}
 	conns := make(map[string]*authn.Conn)
 	for name := range y.certs {
 		conns[name] = new(authn.Conn)
@@ -163,9 +171,9 @@ func compareProxies(t *testing.T, y *yard, headers frontproxy.Headers, our authn
 		why := ""
 		switch {
 		case a.Refused && !b.Refused && twice(h, append(headers.Username, headers.UID...)):
-			why = "a user or UID that is given twice"
+			why = givenTwice
 		case a.Refused && b.Name != "" && !isText(b):
-			why = "what is not UTF-8"
+			why = notUnicode
 		case a.Name != "" && a.Name == b.Name && sameButOrder(a, b):
 			a = b // they have no order where two headers are one key
 		}
@@ -182,7 +190,7 @@ func compareProxies(t *testing.T, y *yard, headers frontproxy.Headers, our authn
 			}
 		}
 	}
-	seen.seen(t, "a user or UID that is given twice", "what is not UTF-8")
+	seen.seen(t, givenTwice, notUnicode)
 }
 
 func twice(h http.Header, names []string) bool {

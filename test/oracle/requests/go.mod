@@ -1,4 +1,4 @@
-module gatehouse.dev/gatehouse/test/oracle/headers
+module gatehouse.dev/gatehouse/test/oracle/requests
 
 go 1.26.0
 
@@ -6,6 +6,7 @@ require (
 	gatehouse.dev/gatehouse v0.0.0
 	k8s.io/apimachinery v0.37.2
 	k8s.io/apiserver v0.37.2
+	k8s.io/klog/v2 v2.140.0
 )
 
 require (
@@ -79,7 +80,6 @@ require (
 	k8s.io/api v0.37.2 // indirect
 	k8s.io/client-go v0.37.2 // indirect
 	k8s.io/component-base v0.37.2 // indirect
-	k8s.io/klog/v2 v2.140.0 // indirect
 	k8s.io/kube-openapi v0.0.0-20260721132016-d427ff9ee9ad // indirect
 	k8s.io/streaming v0.37.2 // indirect
 	k8s.io/utils v0.0.0-20261023123148-ca04ba58ecab // indirect

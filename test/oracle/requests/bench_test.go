@@ -1,4 +1,4 @@
-package headers_test
+package requests_test
 
 import (
 	"crypto/tls"
