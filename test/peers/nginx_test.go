@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"gatehouse.dev/gatehouse/test/authority"
 	"gatehouse.dev/gatehouse/test/env"
 	"gatehouse.dev/gatehouse/test/tools"
 )
@@ -47,11 +48,11 @@ func TestNginx(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts other programs")
 	}
-	proxies, clients := newAuthority(t, "proxies"), newAuthority(t, "clients")
+	proxies, clients := authority.New(t, "proxies"), authority.New(t, "clients")
 	tokens := filepath.Join(t.TempDir(), "tokens.csv")
 	write(t, tokens, "joes-t0ken,joe,7\n")
-	s := env.Start(t, "--client-ca-file", clients.file, "--token-auth-file", tokens,
-		"--requestheader-client-ca-file", proxies.file, "--requestheader-allowed-names", "front",
+	s := env.Start(t, "--client-ca-file", clients.File, "--token-auth-file", tokens,
+		"--requestheader-client-ca-file", proxies.File, "--requestheader-allowed-names", "front",
 		"--requestheader-username-headers", "X-Remote-User", "--requestheader-group-headers", "X-Remote-Group",
 		"--requestheader-extra-headers-prefix", "X-Remote-Extra-")
 	n := startNginx(t, s, proxies)
@@ -66,16 +67,16 @@ func TestNginx(t *testing.T) {
 type nginx struct{ address, careless, caFile string }
 
 // startNginx starts nginx with the configuration from the page.
-func startNginx(t *testing.T, s *env.Server, proxies *authority) *nginx {
+func startNginx(t *testing.T, s *env.Server, proxies *authority.Authority) *nginx {
 	t.Helper()
 	path := find(t, "nginx")
 	dir := t.TempDir()
-	site := newAuthority(t, "site")
-	site.issue(t, "site")
-	proxies.issue(t, "front")
+	site := authority.New(t, "site")
+	site.Issue(t, "site")
+	proxies.Issue(t, "front")
 	for _, file := range []string{
-		filepath.Join(site.dir, "site.crt"), filepath.Join(site.dir, "site.key"),
-		filepath.Join(proxies.dir, "front.crt"), filepath.Join(proxies.dir, "front.key"),
+		filepath.Join(site.Dir, "site.crt"), filepath.Join(site.Dir, "site.key"),
+		filepath.Join(proxies.Dir, "front.crt"), filepath.Join(proxies.Dir, "front.key"),
 	} {
 		write(t, filepath.Join(dir, filepath.Base(file)), read(t, file))
 	}
@@ -108,7 +109,7 @@ http {
 	p := start(t, exec.Command(path, "-p", dir, "-c", "nginx.conf", "-e", "stderr"))
 	p.listens("127.0.0.1:" + port)
 	p.listens("127.0.0.1:" + other)
-	return &nginx{"https://127.0.0.1:" + port, "https://127.0.0.1:" + other, site.file}
+	return &nginx{"https://127.0.0.1:" + port, "https://127.0.0.1:" + other, site.File}
 }
 
 // throughNginx is what people do: they log in to nginx, and are somebody to
@@ -190,10 +191,10 @@ func claimThroughNginx(t *testing.T, n *nginx) {
 }
 
 // claimDirectly goes round the proxy.
-func claimDirectly(t *testing.T, s *env.Server, proxies, clients *authority) {
-	strangers := newAuthority(t, "proxies") // the name alone
+func claimDirectly(t *testing.T, s *env.Server, proxies, clients *authority.Authority) {
+	strangers := authority.New(t, "proxies") // the name alone
 	for name, test := range map[string]struct {
-		by     *authority // nil is no certificate
+		by     *authority.Authority // nil is no certificate
 		cn     string
 		bearer string
 		want   string
@@ -207,7 +208,7 @@ func claimDirectly(t *testing.T, s *env.Server, proxies, clients *authority) {
 	} {
 		var certFile, keyFile string
 		if test.by != nil {
-			certFile, keyFile = test.by.issue(t, test.cn)
+			certFile, keyFile = test.by.Issue(t, test.cn)
 		}
 		c := newCaller(t, certFile, keyFile)
 		for claim, header := range claims() {

@@ -1,4 +1,6 @@
-package peers_test
+// Package authority signs certificates for tests: of servers and of clients on
+// this machine, good for an hour.
+package authority
 
 import (
 	"crypto/ecdsa"
@@ -15,30 +17,32 @@ import (
 	"time"
 )
 
-// An authority signs certificates, for servers and clients on this machine. All
-// its files are in dir, as NAME.crt and NAME.key; its own certificate is in file.
-type authority struct {
-	dir, file string
+// An Authority is a CA. All it signs is in Dir, as NAME.crt and NAME.key, and so
+// is its own certificate, in File.
+type Authority struct {
+	Dir, File string
 	cert      *x509.Certificate
 	key       *ecdsa.PrivateKey
 }
 
-func newAuthority(t *testing.T, name string) *authority {
+// New makes an authority, whose folder ends with the test.
+func New(t testing.TB, name string) *Authority {
 	t.Helper()
-	a := &authority{dir: t.TempDir()}
+	a := &Authority{Dir: t.TempDir()}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 	}
-	a.file, _, a.cert, a.key = a.make(t, name, template)
+	a.File, _, a.cert, a.key = a.make(t, name, template)
 	return a
 }
 
-// issue makes a certificate that is good for servers and for clients.
-func (a *authority) issue(t *testing.T, name string) (certFile, keyFile string) {
+// Issue makes a certificate that is good for servers and for clients, in the
+// groups.
+func (a *Authority) Issue(t testing.TB, name string, groups ...string) (certFile, keyFile string) {
 	t.Helper()
 	certFile, keyFile, _, _ = a.make(t, name, &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name, Organization: groups},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
@@ -49,7 +53,7 @@ func (a *authority) issue(t *testing.T, name string) (certFile, keyFile string) 
 
 // make signs a certificate for a new key and writes both. An authority that has
 // no certificate yet signs its own.
-func (a *authority) make(t *testing.T, name string, template *x509.Certificate) (certFile, keyFile string, cert *x509.Certificate, key *ecdsa.PrivateKey) {
+func (a *Authority) make(t testing.TB, name string, template *x509.Certificate) (certFile, keyFile string, cert *x509.Certificate, key *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -70,24 +74,15 @@ func (a *authority) make(t *testing.T, name string, template *x509.Certificate) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	certFile, keyFile = filepath.Join(a.dir, name+".crt"), filepath.Join(a.dir, name+".key")
-	write(t, certFile, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
-	write(t, keyFile, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})))
+	certFile, keyFile = filepath.Join(a.Dir, name+".crt"), filepath.Join(a.Dir, name+".key")
+	write(t, certFile, "CERTIFICATE", der)
+	write(t, keyFile, "PRIVATE KEY", keyDER)
 	return certFile, keyFile, cert, key
 }
 
-func write(t *testing.T, path, text string) {
+func write(t testing.TB, path, kind string, der []byte) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func read(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }
