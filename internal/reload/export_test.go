@@ -7,4 +7,6 @@ import (
 )
 
 // Follow is Run without a watcher of its own, for tests with a false clock.
-func (f *File[T]) Follow(ctx context.Context, events <-chan fsnotify.Event) { f.follow(ctx, events) }
+func (f *File[T]) Follow(ctx context.Context, events <-chan fsnotify.Event) {
+	f.follow(ctx, events, func() {})
+}

@@ -4,7 +4,8 @@
 // last good value stays, and [File.Status] says what is wrong until it has been
 // mended. The folder is watched, so that renames and the symbolic links of a
 // mounted volume are seen, and the file is read once a minute in any case,
-// because some file systems tell nothing.
+// because some file systems tell nothing. A value that is made of several files
+// (see [OpenSet]) changes with any of them, and always as a whole.
 //
 // It refuses to read more than [MaxSize] bytes.
 package reload
@@ -17,6 +18,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,20 +46,32 @@ type Status struct {
 // A File is the value that a file stands for.
 type File[T any] struct {
 	path   string
-	parse  func([]byte) (T, error)
+	parse  func(text []byte, read Reader) (T, error)
 	notify func(error)
 	value  atomic.Pointer[T]
 
 	mu     sync.Mutex // guards what follows
 	status Status
-	seen   [sha256.Size]byte // digest of what was parsed last, good or bad
+	seen   digest   // of what was parsed last, good or bad
+	others []string // the files that were read for it besides
 }
+
+type digest = [sha256.Size]byte
+
+// A Reader reads another file that a value is made of.
+type Reader func(path string) ([]byte, error)
 
 // Open reads the file at path. Parse makes the value of its content; its errors
 // must not repeat secrets. Notify, which may be nil, is called after each later
 // attempt that changed something: with nil once another value is in force, or
 // with the problem, which names the file.
 func Open[T any](path string, parse func([]byte) (T, error), notify func(error)) (*File[T], error) {
+	return OpenSet(path, func(text []byte, _ Reader) (T, error) { return parse(text) }, notify)
+}
+
+// OpenSet is [Open] for a file that names others. Parse reads those by read, and
+// is called again when one of them has changed, came or went.
+func OpenSet[T any](path string, parse func(text []byte, read Reader) (T, error), notify func(error)) (*File[T], error) {
 	f := &File[T]{path: path, parse: parse, notify: notify}
 	f.Check()
 	if problem := f.Status().Problem; problem != nil {
@@ -93,15 +107,19 @@ func (f *File[T]) check() (changed bool, problem error) {
 	data, err := read(f.path)
 	if err != nil {
 		// Once the file is back, its content is worth another look.
-		f.seen = [sha256.Size]byte{}
+		f.seen, f.others = digest{}, nil
 		return f.fail(fmt.Errorf("reading %s: %w", f.path, err))
 	}
-	sum := sha256.Sum256(data)
-	if f.seen == sum {
+	now := newSet(data)
+	for _, path := range f.others {
+		_, _ = now.read(path) // that it cannot be read is part of the digest
+	}
+	if f.seen == now.digest() {
 		return false, nil
 	}
-	f.seen = sum
-	value, err := f.parse(data)
+	now = newSet(data)
+	value, err := f.parse(data, now.read)
+	f.seen, f.others = now.digest(), now.paths
 	if err != nil {
 		return f.fail(fmt.Errorf("reading %s: %w", f.path, err))
 	}
@@ -109,6 +127,33 @@ func (f *File[T]) check() (changed bool, problem error) {
 	f.status.Problem = nil
 	f.status.Successes++
 	return true, nil
+}
+
+// A set is what was read to make one value.
+type set struct {
+	paths []string
+	sums  []byte
+}
+
+func newSet(text []byte) *set { return &set{sums: appendSum(nil, text)} }
+
+// read reads one more file.
+func (s *set) read(path string) ([]byte, error) {
+	data, err := read(path)
+	s.paths = append(s.paths, path)
+	if err != nil {
+		s.sums = append(s.sums, make([]byte, sha256.Size)...)
+		return nil, err
+	}
+	s.sums = appendSum(s.sums, data)
+	return data, nil
+}
+
+func (s *set) digest() digest { return sha256.Sum256(s.sums) }
+
+func appendSum(to, data []byte) []byte {
+	sum := sha256.Sum256(data)
+	return append(to, sum[:]...)
 }
 
 func (f *File[T]) fail(problem error) (bool, error) {
@@ -135,31 +180,45 @@ func read(path string) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// Run follows the file until ctx ends. Where the folder cannot be watched it
-// still reads the file once a minute.
+// Run follows the file until ctx ends. Where a folder cannot be watched it still
+// reads the file once a minute.
 func (f *File[T]) Run(ctx context.Context) {
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
-		f.follow(ctx, nil)
+		f.follow(ctx, nil, func() {})
 		return
 	}
 	defer watcher.Close()
-	if err := watcher.Add(filepath.Dir(f.path)); err != nil {
-		f.follow(ctx, nil)
-		return
-	}
 	go func() {
 		for range watcher.Errors { // lost events; the next minute brings them
 		}
 	}()
-	f.follow(ctx, watcher.Events)
+	f.follow(ctx, watcher.Events, func() {
+		for _, folder := range f.folders() {
+			_ = watcher.Add(folder) // a folder twice is no error; one that cannot be watched is looked at each minute
+		}
+	})
 }
 
-// follow checks the file when the events in its folder have settled, and once
-// in every interval.
-func (f *File[T]) follow(ctx context.Context, events <-chan fsnotify.Event) {
+// folders are where the files are.
+func (f *File[T]) folders() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	folders := []string{filepath.Dir(f.path)}
+	for _, path := range f.others {
+		if folder := filepath.Dir(path); !slices.Contains(folders, folder) {
+			folders = append(folders, folder)
+		}
+	}
+	return folders
+}
+
+// follow checks the file when the events in its folders have settled, and once
+// in every interval. Watch is called when there may be others to watch.
+func (f *File[T]) follow(ctx context.Context, events <-chan fsnotify.Event, watch func()) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
+	watch()
 	f.Check() // what changed between Open and the watch
 	var settled <-chan time.Time
 	for {
@@ -175,11 +234,12 @@ func (f *File[T]) follow(ctx context.Context, events <-chan fsnotify.Event) {
 			if settled == nil {
 				settled = time.After(settle)
 			}
+			continue
 		case <-settled:
 			settled = nil
-			f.Check()
 		case <-ticker.C:
-			f.Check()
 		}
+		f.Check()
+		watch() // what it names may be elsewhere now
 	}
 }
