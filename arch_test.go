@@ -41,6 +41,7 @@ var sideways = []edge{
 	{"internal/admission", "authz/rbac/escalation"},
 	{"internal/issuers", "authn/jwt"},
 	{"internal/listener", "internal/turns"},
+	{"internal/outcall", "internal/turns"},
 	{"internal/tarpit", "internal/turns"},
 	{"internal/api", "internal/api/..."},
 	{"internal/server", "internal/config"},
