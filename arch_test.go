@@ -15,7 +15,7 @@ var layers = []layer{
 	{"words", []string{".", "identity", "internal/secret"}},
 	{"files", []string{"internal/pki/wholefile"}},
 	{"mechanism", []string{
-		"internal/compact", "internal/config/strictyaml", "internal/etcd", "internal/etcd/...", "internal/fieldname", "internal/jose", "internal/keyring",
+		"internal/compact", "internal/config/strictyaml", "internal/etcd", "internal/etcd/...", "internal/fieldname", "internal/flight", "internal/jose", "internal/keyring",
 		"internal/keyset", "internal/kubeconfig", "internal/listener", "internal/outcall", "internal/pki", "internal/reload", "internal/tarpit", "internal/turns",
 	}},
 	{"contracts", []string{"authn", "authz"}},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -66,6 +67,8 @@ func (s *script) count() int {
 	defer s.mu.Unlock()
 	return s.asked
 }
+
+func textLog(to *bytes.Buffer) *slog.Logger { return slog.New(slog.NewTextHandler(to, nil)) }
 
 func taken([]byte) error { return nil }
 

@@ -1,10 +1,8 @@
-package outcall_test
+package flight_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,16 +10,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"gatehouse.dev/gatehouse/internal/outcall"
+	"gatehouse.dev/gatehouse/internal/flight"
 )
 
-func textLog(to *bytes.Buffer) *slog.Logger { return slog.New(slog.NewTextHandler(to, nil)) }
-
-// TestFlights has 10,000 callers with 100 keys: each key is asked for once at a
+// TestGroup has 10,000 callers with 100 keys: each key is asked for once at a
 // time, and everybody gets the answer to his own.
-func TestFlights(t *testing.T) {
+func TestGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var flights outcall.Flights[int, int]
+		var flights flight.Group[int, int]
 		var asked, flying [100]atomic.Int64
 		var work sync.WaitGroup
 		for i := range 10_000 {
@@ -52,7 +48,7 @@ func TestFlights(t *testing.T) {
 
 func TestFlightOutlivesWhoCameFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var flights outcall.Flights[string, string]
+		var flights flight.Group[string, string]
 		slow := func(ctx context.Context) (string, error) {
 			select {
 			case <-time.After(10 * time.Second):
@@ -90,7 +86,7 @@ func TestFlightOutlivesWhoCameFirst(t *testing.T) {
 // while it does not heed that yet.
 func TestAbandonedFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var flights outcall.Flights[string, string]
+		var flights flight.Group[string, string]
 		var asked atomic.Int64
 		stubborn := func(ctx context.Context) (string, error) {
 			asked.Add(1)
@@ -111,7 +107,7 @@ func TestAbandonedFlight(t *testing.T) {
 
 func TestFlightEndsAtItsLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var flights outcall.Flights[string, string]
+		var flights flight.Group[string, string]
 		start := time.Now()
 		_, err := flights.Do(t.Context(), "k", 30*time.Second, func(ctx context.Context) (string, error) {
 			<-ctx.Done()
@@ -124,7 +120,7 @@ func TestFlightEndsAtItsLimit(t *testing.T) {
 }
 
 func TestPanicOfAFlight(t *testing.T) {
-	var flights outcall.Flights[string, string]
+	var flights flight.Group[string, string]
 	defer func() {
 		if p, _ := recover().(string); !strings.HasPrefix(p, "boom") || !strings.Contains(p, "flight_test.go") {
 			t.Errorf("recovered %q", p)

@@ -1,4 +1,11 @@
-package outcall
+// Package flight does once what many want at the same time.
+//
+// The one idea: the work belongs to nobody who waits for it. When the one who
+// caused it leaves, it goes on for the others; when the last has left its context
+// ends, so that what has not begun yet never does.
+//
+// It remembers nothing: who comes when the work is over causes it again.
+package flight
 
 import (
 	"context"
@@ -9,13 +16,9 @@ import (
 	"time"
 )
 
-// Flights does for all who want the same at the same time what one of them
-// would do. The zero value is ready to use.
-//
-// The work belongs to nobody who waits: when the first of them leaves, it goes
-// on for the others. When the last has left its context ends, so that what has
-// not begun yet never does.
-type Flights[K comparable, V any] struct {
+// A Group is work of one kind, told apart by keys. The zero value is ready to
+// use.
+type Group[K comparable, V any] struct {
 	mu sync.Mutex
 	of map[K]*flight[V]
 }
@@ -27,7 +30,7 @@ type flight[V any] struct {
 	panics string // with its stack, if the work panicked
 
 	cancel context.CancelFunc
-	// What follows is guarded by the mutex of the Flights.
+	// What follows is guarded by the mutex of the group.
 	waiting   int
 	abandoned bool // nobody waited at some time, so it was cancelled
 }
@@ -35,19 +38,19 @@ type flight[V any] struct {
 // Do returns what work returns for key. It is not called while it is at work for
 // the same key, and has the values of the context of whoever came first, but not
 // its end: that is after limit. A panic of work becomes one of all who wait.
-func (f *Flights[K, V]) Do(ctx context.Context, key K, limit time.Duration, work func(context.Context) (V, error)) (V, error) {
+func (g *Group[K, V]) Do(ctx context.Context, key K, limit time.Duration, work func(context.Context) (V, error)) (V, error) {
 	for {
-		one := f.join(ctx, key, limit, work)
+		one := g.join(ctx, key, limit, work)
 		select {
 		case <-one.done:
 		case <-ctx.Done():
-			f.leave(one)
+			g.leave(one)
 			var none V
 			return none, context.Cause(ctx)
 		}
-		f.mu.Lock()
+		g.mu.Lock()
 		again := one.abandoned && errors.Is(one.err, context.Canceled)
-		f.mu.Unlock()
+		g.mu.Unlock()
 		switch {
 		case one.panics != "":
 			panic(one.panics)
@@ -59,41 +62,41 @@ func (f *Flights[K, V]) Do(ctx context.Context, key K, limit time.Duration, work
 }
 
 // join returns the flight for key, a new one if there is none.
-func (f *Flights[K, V]) join(ctx context.Context, key K, limit time.Duration, work func(context.Context) (V, error)) *flight[V] {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if one := f.of[key]; one != nil {
+func (g *Group[K, V]) join(ctx context.Context, key K, limit time.Duration, work func(context.Context) (V, error)) *flight[V] {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if one := g.of[key]; one != nil {
 		one.waiting++
 		return one
 	}
 	working, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	one := &flight[V]{done: make(chan struct{}), cancel: cancel, waiting: 1}
-	if f.of == nil {
-		f.of = map[K]*flight[V]{}
+	if g.of == nil {
+		g.of = map[K]*flight[V]{}
 	}
-	f.of[key] = one
-	go f.fly(working, key, one, work)
+	g.of[key] = one
+	go g.fly(working, key, one, work)
 	return one
 }
 
-func (f *Flights[K, V]) fly(ctx context.Context, key K, one *flight[V], work func(context.Context) (V, error)) {
+func (g *Group[K, V]) fly(ctx context.Context, key K, one *flight[V], work func(context.Context) (V, error)) {
 	defer func() {
 		if p := recover(); p != nil {
 			one.panics = fmt.Sprintf("%v\n%s", p, debug.Stack())
 		}
 		one.cancel()
-		f.mu.Lock()
-		delete(f.of, key)
-		f.mu.Unlock()
+		g.mu.Lock()
+		delete(g.of, key)
+		g.mu.Unlock()
 		close(one.done)
 	}()
 	one.value, one.err = work(ctx)
 }
 
 // leave counts one who waits no longer.
-func (f *Flights[K, V]) leave(one *flight[V]) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+func (g *Group[K, V]) leave(one *flight[V]) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if one.waiting--; one.waiting == 0 {
 		one.abandoned = true
 		one.cancel()
