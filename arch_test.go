@@ -38,6 +38,7 @@ var sideways = []edge{
 	{"authn/frontproxy", "authn/clientcert"},
 	{"internal/keyring", "internal/jose"},
 	{"authn/serviceaccount", "authn/verified"},
+	{"authn/webhook", "authn/verified"},
 	{"internal/admission", "authz/rbac/escalation"},
 	{"internal/issuers", "authn/jwt"},
 	{"internal/listener", "internal/turns"},

@@ -51,6 +51,8 @@ const (
 	ServiceAccount       Method = "ServiceAccount"
 	LegacyServiceAccount Method = "LegacyServiceAccount"
 	JWT                  Method = "JWT"
+	// Webhook is a token that a webhook was asked about.
+	Webhook Method = "Webhook"
 	// FrontProxy is an authenticating proxy's word for who is calling. The
 	// credential is the proxy's certificate.
 	FrontProxy      Method = "FrontProxy"
