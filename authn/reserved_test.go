@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"math/big"
@@ -21,12 +22,16 @@ import (
 	"testing"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
+
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authn/clientcert"
 	"gatehouse.dev/gatehouse/authn/frontproxy"
 	"gatehouse.dev/gatehouse/authn/jwt"
 	"gatehouse.dev/gatehouse/authn/statictoken"
 	"gatehouse.dev/gatehouse/authn/verified"
+	"gatehouse.dev/gatehouse/authn/webhook"
+	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/test/oidc"
 )
 
@@ -51,20 +56,26 @@ func bearer(v authn.TokenVerifier, token string) (*authn.Result, error) {
 func TestReservedNames(t *testing.T) {
 	type source struct {
 		login login
-		// may is whether it may name what begins with system:.
-		may bool
+		// may is whether it may name what begins with system:, and implied
+		// whether it may say that who is let in is in system:authenticated.
+		may, implied bool
 	}
 	ca := newAuthority(t)
 	sources := map[string]source{
-		"client certificate":       {ca.client, true},
-		"token file":               {tokenFile, true},
-		"front proxy":              {ca.proxy, true},
-		"JWT":                      {mapped{}.login, false},
-		"JWT, other names allowed": {mapped{reserved: []string{"system:other", "system:"}}.login, false},
-		"JWT, groups elsewhere":    {mapped{elsewhere: true}.login, false},
+		"client certificate":       {ca.client, true, true},
+		"token file":               {tokenFile, true, true},
+		"front proxy":              {ca.proxy, true, true},
+		"JWT":                      {mapped{}.login, false, false},
+		"JWT, other names allowed": {mapped{reserved: []string{"system:other", "system:"}}.login, false, false},
+		"JWT, groups elsewhere":    {mapped{elsewhere: true}.login, false, false},
 		"JWT, all names allowed": {mapped{reserved: []string{
 			"system:admin", "system:masters", "system:nodes", "system:anonymous", "system:serviceaccount:ns:a", "system:authenticated", "system:unauthenticated", "system:x",
-		}}.login, true},
+		}}.login, true, true},
+		"webhook":                      {hooked{}.login, false, true},
+		"webhook, other names allowed": {hooked{"system:other", "system:m*", "system:a:*"}.login, false, true},
+		"webhook, all names allowed": {hooked{
+			"system:admin", "system:masters", "system:node*", "system:serviceaccount:*", "system:x",
+		}.login, true, true},
 	}
 	logins := []struct {
 		user     string
@@ -91,7 +102,8 @@ func TestReservedNames(t *testing.T) {
 		for _, l := range logins {
 			t.Run(fmt.Sprintf("%s/%s%v", name, l.user, l.groups), func(t *testing.T) {
 				res, err := s.login(t, l.user, slices.Clone(l.groups))
-				if l.user == "" || l.reserved && !s.may {
+				implied := s.implied && slices.Equal(l.groups, []string{identity.GroupAuthenticated})
+				if l.user == "" || l.reserved && !s.may && !implied {
 					if err == nil {
 						t.Fatalf("gets in as %q of %q", res.Identity.Name, res.Identity.Groups)
 					}
@@ -125,6 +137,29 @@ func tokenFile(t *testing.T, user string, groups []string) (*authn.Result, error
 	v, err := statictoken.Open(statictoken.Config{Path: path, Key: bytes.Repeat([]byte("k"), 32)})
 	if err != nil {
 		return nil, err // the file is refused as a whole
+	}
+	return bearer(v, "secret")
+}
+
+// A hooked login is by a webhook that may give the names.
+type hooked []string
+
+func (h hooked) login(t *testing.T, user string, groups []string) (*authn.Result, error) {
+	if slices.Contains(h, identity.GroupMasters) && (user == identity.Anonymous || slices.Contains(groups, identity.GroupUnauthenticated)) {
+		t.Skip("not even the configuration can allow a webhook to name nobody")
+	}
+	var answer authenticationv1.TokenReview
+	answer.Status.Authenticated = true
+	answer.Status.User = authenticationv1.UserInfo{Username: user, Groups: groups}
+	v, err := webhook.New(webhook.Config{Version: "v1", Reserved: h, Ask: func(_ context.Context, _ []byte, read func([]byte) error) error {
+		text, err := json.Marshal(&answer)
+		if err != nil {
+			return err
+		}
+		return read(text)
+	}})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return bearer(v, "secret")
 }

@@ -168,6 +168,7 @@ type Authentication struct {
 
 	JWT           JWT           `json:"jwt"`
 	OIDC          OIDC          `json:"oidc"`
+	Webhook       TokenWebhook  `json:"webhook"`
 	RequestHeader RequestHeader `json:"requestHeader"`
 }
 

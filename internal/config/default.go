@@ -44,7 +44,7 @@ func Default() *Configuration {
 		Serving:    Serving{BindAddress: net.IPv4zero, SecurePort: 6443},
 		Storage:    Storage{QuotaBackendBytes: 8 << 30, Etcd: Etcd{Prefix: "/registry"}},
 		Authentication: Authentication{
-			Anonymous: true, JWT: defaultJWT(), OIDC: defaultOIDC(),
+			Anonymous: true, JWT: defaultJWT(), OIDC: defaultOIDC(), Webhook: defaultTokenWebhook(),
 		},
 		ServiceAccounts: ServiceAccounts{Lookup: true, ExtendTokenExpiration: true},
 		Authorization:   Authorization{Modes: []string{ModeRBAC}},

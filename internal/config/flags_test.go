@@ -50,6 +50,10 @@ audit-webhook-truncate-max-batch-size   int64         10485760
 audit-webhook-truncate-max-event-size   int64         102400
 audit-webhook-version                   string        audit.k8s.io/v1
 authentication-config                   string
+authentication-token-webhook-cache-ttl  duration      2m0s
+authentication-token-webhook-config-file string
+authentication-token-webhook-reserved-name stringArray []                not in kube-apiserver
+authentication-token-webhook-version    string        v1beta1
 authorization-mode                      stringSlice   [RBAC]            kube-apiserver: [AlwaysAllow]
 bind-address                            ip            0.0.0.0
 cert-dir                                string                          kube-apiserver: /var/run/kubernetes

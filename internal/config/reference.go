@@ -20,6 +20,8 @@ var (
 	auditSource string
 	//go:embed oidc.go
 	oidcSource string
+	//go:embed webhook.go
+	webhookSource string
 )
 
 // A Section is one group of settings.
@@ -82,7 +84,7 @@ func (s setting) describe(texts map[string]string) Setting {
 // one line: of a type by its name, of a field by those of type and field.
 func comments() map[string]string {
 	texts := make(map[string]string)
-	for _, source := range []string{configurationSource, auditSource, oidcSource} {
+	for _, source := range []string{configurationSource, auditSource, oidcSource, webhookSource} {
 		file, err := parser.ParseFile(token.NewFileSet(), "", source, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
 			panic("internal error: reading own comments: " + err.Error())

@@ -48,6 +48,7 @@ func (c *Configuration) Validate() error {
 	k.requestHeader()
 	k.serviceAccounts()
 	k.issuers()
+	k.tokenWebhook()
 	k.authorization()
 	k.audit()
 	k.admission()

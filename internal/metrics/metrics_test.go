@@ -22,6 +22,12 @@ func TestHandler(t *testing.T) {
 	r.Strangers(func() metrics.Strangers {
 		return metrics.Strangers{Open: 5, Most: 7, Waiting: 2, Shed: map[string]uint64{"silent": 3, "refused": 1}, Held: 4}
 	})
+	hooks := r.Webhooks()
+	hooks.Called("authentication")("timeout", time.Second)
+	hooks.Show("authentication", func() metrics.Webhook { return metrics.Webhook{Calls: 3, Waiting: 2, Down: true} })
+	hooks.Show("authorization/gone", func() metrics.Webhook { return metrics.Webhook{} })
+	hooks.Called("authorization/gone")("success", time.Second)
+	hooks.Gone("authorization/gone")
 
 	w := httptest.NewRecorder()
 	r.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
@@ -46,10 +52,18 @@ func TestHandler(t *testing.T) {
 		`gatehouse_connections_shed_total{class="silent"} 3`,
 		`gatehouse_connections_shed_total{class="refused"} 1`,
 		`gatehouse_refusals_held_total 4`,
+		`gatehouse_webhook_calls_total{result="timeout",webhook="authentication"} 1`,
+		`gatehouse_webhook_call_duration_seconds_count{webhook="authentication"} 1`,
+		`gatehouse_webhook_calls_in_flight{webhook="authentication"} 3`,
+		`gatehouse_webhook_calls_waiting{webhook="authentication"} 2`,
+		`gatehouse_webhook_down{webhook="authentication"} 1`,
 	} {
 		if !strings.Contains(w.Body.String(), line+"\n") {
 			t.Errorf("no line %q", line)
 		}
+	}
+	if strings.Contains(w.Body.String(), "authorization/gone") {
+		t.Error("a webhook that is gone is shown")
 	}
 	if n := w.Body.Len(); n > 64<<10 {
 		t.Errorf("%d bytes of metrics; the libraries' own are to be chosen from", n)

@@ -97,7 +97,11 @@ func (s *Server) identify(objects serviceaccount.Objects, digestKey []byte) (*cr
 			served = said
 		}
 	}
-	c.tokens = verified.Tokens(table, authn.AnyBearer, newcomers{authn.Tokens(tokens...), s.tarpit})
+	all, err := s.withWebhook(c, newcomers{authn.Tokens(tokens...), s.tarpit}, audiences)
+	if err != nil {
+		return nil, err
+	}
+	c.tokens = verified.Tokens(table, authn.AnyBearer, all)
 	c.requests = authn.Chain(append(chain, authn.Bearer(c.tokens), authn.WebSocket(c.tokens))...)
 	if served.Enabled {
 		c.requests = authn.OrAnonymous(c.requests, anonymous.New(served.Paths...))

@@ -55,6 +55,7 @@ type Server struct {
 
 	trail       *audit.Trail
 	metrics     *metrics.Registry
+	webhooks    *metrics.Webhooks
 	api         *api.API
 	objects     *objects
 	index       *rbac.Index
@@ -70,6 +71,9 @@ type Server struct {
 	// draining is done when streams are to end, and serving until then.
 	draining context.Context
 	drain    context.CancelFunc
+	// calling is done when no webhook is to be called any more.
+	calling   context.Context
+	stopCalls context.CancelFunc
 	// stopInformers ends what follows the store.
 	stopInformers context.CancelFunc
 }
@@ -81,6 +85,7 @@ type Server struct {
 func New(ctx context.Context, cfg *config.Configuration, release string, log *slog.Logger) (*Server, error) {
 	s := &Server{cfg: cfg, release: release, log: log, index: rbac.New(), stripes: authn.NewStripes(), tarpit: tarpit.New()}
 	s.draining, s.drain = context.WithCancel(context.WithoutCancel(ctx))
+	s.calling, s.stopCalls = context.WithCancel(context.WithoutCancel(ctx))
 	for _, step := range []func(context.Context) error{
 		s.listen, s.openStore, s.buildAPI, s.followStore, s.populate, s.buildDoor, s.leaveAddress,
 	} {
@@ -129,6 +134,7 @@ func (s *Server) openStore(ctx context.Context) error {
 		return err
 	}
 	s.metrics = metrics.New(s.release)
+	s.webhooks = s.metrics.Webhooks()
 	s.space = etcd.NewKeeper(s.client, s.embedded, s.log)
 	return s.material.claim.Hold(ctx, s.client)
 }
@@ -268,6 +274,7 @@ func (s *Server) Storage() string {
 // close takes down what New has built so far, the newest first.
 func (s *Server) close() {
 	s.drain()
+	s.stopCalls()
 	if s.trail != nil {
 		_ = s.trail.Shutdown()
 	}

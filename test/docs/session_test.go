@@ -19,8 +19,9 @@ import (
 )
 
 const (
-	// shownPort is the one in the pages.
+	// shownPort is the one in the pages, and otherPort that of a second server.
 	shownPort = "7443"
+	otherPort = "7444"
 	// commandLimit ends what hangs.
 	commandLimit = time.Minute
 	// repeatLimit is how long a command that reads may take to be right. It is
@@ -67,11 +68,11 @@ func runPage(t *testing.T, page string, steps []step) {
 		}
 	}
 	sh := startShell(t)
-	port := freePort(t)
+	ports := strings.NewReplacer(shownPort, freePort(t), otherPort, freePort(t))
 	for _, s := range steps {
-		s.command = strings.ReplaceAll(s.command, shownPort, port)
+		s.command = ports.Replace(s.command)
 		for i := range s.want {
-			s.want[i] = strings.ReplaceAll(s.want[i], shownPort, port)
+			s.want[i] = ports.Replace(s.want[i])
 		}
 		if problem := sh.take(s); problem != "" {
 			t.Fatalf("docs/%s:%d: $ %s\n%s", filepath.Base(page), s.line, s.command, problem)

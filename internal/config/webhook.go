@@ -1,0 +1,73 @@
+package config
+
+import (
+	"os"
+	"slices"
+	"time"
+
+	"gatehouse.dev/gatehouse/authn/webhook"
+	"gatehouse.dev/gatehouse/internal/outcall"
+)
+
+// TokenWebhook is somebody else who knows whose a bearer token is.
+type TokenWebhook struct {
+	// The file with a kubeconfig that says where the webhook is and how the
+	// server shows who it is. The webhook is asked about tokens that nobody
+	// else knows. The file, and those that it names, are followed.
+	// Default: none.
+	ConfigFile string `json:"configFile" flag:"authentication-token-webhook-config-file" path:"read"`
+	// The version of the TokenReviews that are sent: v1 or v1beta1.
+	// Default: v1beta1.
+	Version string `json:"version" flag:"authentication-token-webhook-version"`
+	// How long an answer is believed, of either kind, as a duration. 0s asks
+	// again each time.
+	// Default: 2m0s.
+	CacheTTL Duration `json:"cacheTTL" flag:"authentication-token-webhook-cache-ttl"`
+	// The users and groups beginning with system: that the webhook may name. A
+	// star at the end stands for anything, such as in system:node:*, but never
+	// for system:masters. An answer that names another one is refused.
+	// Default: none.
+	AllowedReservedNames []string `json:"allowedReservedNames" flag:"authentication-token-webhook-reserved-name,array"`
+}
+
+func defaultTokenWebhook() TokenWebhook {
+	return TokenWebhook{Version: "v1beta1", CacheTTL: Duration(2 * time.Minute)}
+}
+
+const (
+	mendKubeconfig = "correct it; docs/webhooks.md has an example"
+	mendDuration   = "choose a duration such as 2m0s, or 0s to remember nothing"
+)
+
+// tokenWebhook checks who is asked about tokens, with the code that reads it at
+// start.
+func (k *check) tokenWebhook() {
+	w := &k.c.Authentication.Webhook
+	if w.ConfigFile == "" {
+		k.unused("authentication.webhook.", nil, "has no effect without "+k.name(&w.ConfigFile), "remove it, or describe the webhook")
+		return
+	}
+	k.oneOf(&w.Version, "v1", "v1beta1")
+	if w.CacheTTL < 0 {
+		k.refuse(&w.CacheTTL, mendDuration, "%s is negative", w.CacheTTL)
+	}
+	k.set(&w.AllowedReservedNames)
+	if err := webhook.CheckReserved(w.AllowedReservedNames); err != nil && !slices.Contains(w.AllowedReservedNames, "") {
+		k.refuse(&w.AllowedReservedNames, "write it as system:NAME, or as system:BEGINNING*", "%v", err)
+	}
+	k.kubeconfig(&w.ConfigFile)
+}
+
+// kubeconfig refuses a file that describes no webhook.
+func (k *check) kubeconfig(field *string) {
+	if readable(*field) != nil {
+		return // that is told elsewhere
+	}
+	text, err := os.ReadFile(*field)
+	if err == nil {
+		_, err = outcall.ReadTarget(*field, text, os.ReadFile)
+	}
+	if err != nil {
+		k.refuse(field, mendKubeconfig, "%s: %v", *field, err)
+	}
+}
