@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"gatehouse.dev/gatehouse/internal/compact"
+	"gatehouse.dev/gatehouse/test/vectors"
 )
 
 // strictness are the texts that JSON allows and this package does not, on
@@ -28,21 +29,27 @@ var strictness = map[string]string{
 func acceptedByChoice(name string) bool { return strings.HasPrefix(name, "i_number_") }
 
 func TestJSONTestSuite(t *testing.T) {
-	var suite map[string][]byte
-	readJSON(t, "testdata/json_parsing.json", &suite)
-	if len(suite) != 316 {
-		t.Fatalf("the suite has %d texts, want 316", len(suite))
-	}
-	for name, text := range suite {
+	for name, text := range vectors.JSON(t).Parsing {
 		// Every value is made the member of an object, which is all we read.
 		_, err := compact.ParseObject(append(append([]byte(`{"v":`), text...), '}'))
 		want := name[0] == 'y' && strictness[name] == "" || acceptedByChoice(name)
 		if got := err == nil; got != want {
-			t.Errorf("%s: %q accepted = %v, want %v (%v)", name, text, got, want, err)
+			t.Errorf("%s: %.100q accepted = %v, want %v (%v)", name, text, got, want, err)
 		}
 		// Whatever is accepted, the standard library accepts too.
 		if err == nil && !json.Valid(text) {
 			t.Errorf("%s: accepted, but encoding/json does not", name)
+		}
+	}
+}
+
+// Texts that parsers read in several ways are read in one, or refused.
+func TestJSONTransform(t *testing.T) {
+	for name, text := range vectors.JSON(t).Transform {
+		_, err := compact.ParseObject(append(append([]byte(`{"v":`), text...), '}'))
+		several := strings.HasPrefix(name, "object_same_key_") || strings.HasSuffix(name, "invalid_codepoint") || strings.HasSuffix(name, "invalid_codepoints")
+		if (err != nil) != several {
+			t.Errorf("%s: %q: %v", name, text, err)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
@@ -18,6 +19,7 @@ import (
 
 	"gatehouse.dev/gatehouse/internal/compact"
 	"gatehouse.dev/gatehouse/internal/jose"
+	"gatehouse.dev/gatehouse/test/vectors"
 )
 
 // verify takes a published key or key set and a token the whole way that those
@@ -207,6 +209,25 @@ func TestWeakKey(t *testing.T) {
 	keys, passed, err := jose.ParseSet([]byte(`{"keys":[` + jwk(t, weak, "weak", nil) + `]}`))
 	if err != nil || len(keys) != 0 || len(passed) != 1 || !strings.Contains(passed[0].Error(), "can be factored") {
 		t.Errorf("%d keys, passed over %v, %v", len(keys), passed, err)
+	}
+}
+
+// A key set whose text is no JSON is refused as a whole, wherever it is broken.
+func TestParseSetReadsJSON(t *testing.T) {
+	good := jwk(t, ecKey(t, elliptic.P256()).Public(), "good", nil)
+	for name, text := range vectors.JSON(t).Parsing {
+		for _, set := range []string{
+			`{"keys":[` + good + `],"more":` + string(text) + `}`, `{"keys":[` + string(text) + `,` + good + `]}`,
+			`{"more":[1,` + string(text) + `],"keys":[` + good + `]}`,
+		} {
+			keys, _, err := jose.ParseSet([]byte(set))
+			if name[0] == 'n' && err == nil {
+				t.Errorf("%s: %.100q is accepted", name, set)
+			}
+			if name[0] == 'y' && (err != nil || len(keys) != 1) {
+				t.Errorf("%s: %.100q: %d keys, %v", name, set, len(keys), err)
+			}
+		}
 	}
 }
 

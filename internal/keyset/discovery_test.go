@@ -1,26 +1,17 @@
 package keyset_test
 
 import (
-	"encoding/json"
-	"os"
 	"strings"
 	"testing"
 
 	"gatehouse.dev/gatehouse/internal/keyset"
+	"gatehouse.dev/gatehouse/test/vectors"
 )
 
 // Every text of the JSON test suite as a member of a discovery document.
 func TestDiscoveryReadsJSON(t *testing.T) {
-	data, err := os.ReadFile("../compact/testdata/json_parsing.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var suite map[string][]byte
-	if err := json.Unmarshal(data, &suite); err != nil {
-		t.Fatal(err)
-	}
 	refused := 0
-	for name, text := range suite {
+	for name, text := range vectors.JSON(t).Parsing {
 		document := `{"issuer":"` + issuer + `","more":` + string(text) + `,"jwks_uri":"https://a/keys"}`
 		_, err := keyset.ParseDiscovery([]byte(document), issuer)
 		if err != nil {

@@ -1,0 +1,45 @@
+// Package vectors has texts that others have written to try parsers with, for
+// all packages that read what comes from outside.
+package vectors
+
+import (
+	"bytes"
+	"compress/gzip"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+)
+
+//go:embed testdata/json.json.gz
+var jsonSuite []byte
+
+//go:embed testdata/redirects.txt
+var redirects string
+
+// A Suite is JSONTestSuite: texts by their names.
+type Suite struct {
+	// Parsing are texts of which those named y_ are JSON, those named n_ are
+	// none, and those named i_ are up to the parser.
+	Parsing map[string][]byte `json:"test_parsing"`
+	// Transform are texts that parsers read in several ways.
+	Transform map[string][]byte `json:"test_transform"`
+}
+
+// JSON returns the suite.
+func JSON(t testing.TB) Suite {
+	t.Helper()
+	var s Suite
+	r, err := gzip.NewReader(bytes.NewReader(jsonSuite))
+	if err == nil {
+		err = errors.Join(json.NewDecoder(r).Decode(&s), r.Close())
+	}
+	if err != nil || len(s.Parsing) != 318 || len(s.Transform) != 22 {
+		t.Fatalf("%d and %d texts, %v", len(s.Parsing), len(s.Transform), err)
+	}
+	return s
+}
+
+// Redirects returns addresses, whole or in part, that lead parsers astray.
+func Redirects() []string { return strings.Split(strings.TrimSuffix(redirects, "\n"), "\n") }
