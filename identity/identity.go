@@ -50,6 +50,7 @@ const (
 	StaticToken          Method = "StaticToken"
 	ServiceAccount       Method = "ServiceAccount"
 	LegacyServiceAccount Method = "LegacyServiceAccount"
+	BootstrapToken       Method = "BootstrapToken"
 	JWT                  Method = "JWT"
 	// Webhook is a token that a webhook was asked about.
 	Webhook Method = "Webhook"
@@ -71,7 +72,8 @@ type Credential struct {
 	Issuer string
 	// ID names this one credential among those of its issuer, in the form that
 	// Kubernetes gives it in [CredentialIDKey]: "JTI=..." or "X509SHA256=...".
-	// A static credential has the name of its line, or a keyed digest.
+	// A static credential has the name of its line, or a keyed digest; a bootstrap
+	// token "TOKENID=..." and the part of it that is no secret.
 	ID string
 	// IssuedAt and ExpiresAt are zero where the credential does not tell.
 	IssuedAt  time.Time
