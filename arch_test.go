@@ -37,6 +37,8 @@ var layers = []layer{
 var sideways = []edge{
 	{"authn/frontproxy", "authn/clientcert"},
 	{"internal/keyring", "internal/jose"},
+	{"internal/controller/clusterinfo", "authn/bootstrap"},
+	{"internal/controller/tokencleaner", "authn/bootstrap"},
 	{"authn/serviceaccount", "authn/verified"},
 	{"authn/webhook", "authn/verified"},
 	{"internal/admission", "authz/rbac/escalation"},
