@@ -64,6 +64,11 @@ type Serving struct {
 	// The port for HTTPS, 1 to 65535. There is no port for plain HTTP.
 	// Default: 6443.
 	SecurePort int `json:"securePort" flag:"secure-port"`
+	// The host name or IP address that machines elsewhere reach the server by,
+	// with a port if it is another one, for cluster-info and for the serving
+	// certificate that the server makes. Without it, an address of the machine.
+	// Default: none.
+	ExternalHostname string `json:"externalHostname" flag:"external-hostname"`
 	// The folder in which the server keeps the serving certificate that it
 	// makes for itself. Without it the data folder is used. May not be given
 	// together with a serving certificate.
@@ -161,6 +166,11 @@ type Authentication struct {
 	// the groups.
 	// Default: none.
 	TokenFile string `json:"tokenFile" flag:"token-auth-file" path:"read"`
+	// Whether bootstrap tokens, which are Secrets in kube-system, prove who is
+	// calling. With it the server also deletes those that have expired, and
+	// keeps the ConfigMap cluster-info of kube-public, which anybody may read.
+	// Default: false.
+	BootstrapTokens bool `json:"bootstrapTokens" flag:"enable-bootstrap-token-auth"`
 	// What the server calls itself in the audiences of a token. A token for
 	// none of them is refused. Without it, the service account issuers.
 	// Default: none.

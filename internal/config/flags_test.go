@@ -62,12 +62,14 @@ config                                  string                          not in k
 data-dir                                string                          not in kube-apiserver
 disable-admission-plugins               stringSlice   []
 enable-admission-plugins                stringSlice   []
+enable-bootstrap-token-auth             bool          false
 encryption-provider-config              string
 etcd-cafile                             string
 etcd-certfile                           string
 etcd-keyfile                            string
 etcd-prefix                             string        /registry
 etcd-servers                            stringSlice   []
+external-hostname                       string
 jwt-claim-sources                       stringSlice   []                not in kube-apiserver
 jwt-max-key-age                         duration      24h0m0s           not in kube-apiserver
 jwt-reserved-name                       stringArray   []                not in kube-apiserver

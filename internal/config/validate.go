@@ -137,6 +137,7 @@ func (k *check) serving() {
 	if len(s.BindAddress) == 0 {
 		k.refuse(&s.BindAddress, "write 0.0.0.0 to listen on every address", "is empty")
 	}
+	k.externalHostname()
 	k.together(&s.TLSCertFile, &s.TLSPrivateKeyFile)
 	if s.TLSCertFile != "" && s.CertDir != "" {
 		k.refuse(&s.CertDir, "remove one of the two", "is for a certificate that the server makes, and %s replaces it", k.name(&s.TLSCertFile))

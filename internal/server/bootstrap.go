@@ -44,7 +44,9 @@ type bootstrap struct {
 	// clientCAs are the files whose certificates clients may show.
 	clientCAs []string
 	proxies   config.RequestHeader
-	log       *slog.Logger
+	// tokens is whether there are bootstrap tokens.
+	tokens bool
+	log    *slog.Logger
 }
 
 func (b *bootstrap) run(ctx context.Context, roles *policy.Policy) error {
@@ -56,6 +58,11 @@ func (b *bootstrap) run(ctx context.Context, roles *policy.Policy) error {
 	}
 	if err := b.roles(ctx, roles); err != nil {
 		return err
+	}
+	if b.tokens {
+		if err := b.readableClusterInfo(ctx); err != nil {
+			return fmt.Errorf("letting anybody read cluster-info: %w", err)
+		}
 	}
 	return b.publishTrust(ctx)
 }

@@ -48,6 +48,7 @@ func (s *Server) controllers() (*controller.Runner, error) {
 		}).Run},
 		{Name: "encryption", Run: s.rewriteSecrets},
 	}}
+	runner.Controllers = append(runner.Controllers, s.bootstrapControllers()...)
 	if s.embedded != nil {
 		return runner, nil
 	}

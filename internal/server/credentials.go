@@ -85,6 +85,13 @@ func (s *Server) identify(objects serviceaccount.Objects, digestKey []byte) (*cr
 		return nil, err
 	}
 	tokens = append(tokens, accounts)
+	if cfg.Authentication.BootstrapTokens {
+		bootstrap, err := s.bootstrapTokens(audiences)
+		if err != nil {
+			return nil, err
+		}
+		tokens = append(tokens, bootstrap)
+	}
 	served := &issuers.Anonymous{Enabled: cfg.Authentication.Anonymous}
 	if described, ok := cfg.Issuers(); ok {
 		live, err := issuers.Open(described, s.metrics.Issuers(), log)

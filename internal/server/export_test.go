@@ -9,6 +9,7 @@ import (
 // Inner names for the tests.
 var (
 	ServingNames = servingNames
+	ExternalURL  = externalURL
 	Reachable    = reachable
 	Wildcard     = wildcard
 )

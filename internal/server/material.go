@@ -117,18 +117,22 @@ func (m *material) gatherServing(cfg *config.Configuration, dir *etcd.Directory)
 			m.rootCA = authority.PEM()
 		}
 	}
-	m.serving, err = pki.OpenServing(authority, where, "serving", servingNames(s.BindAddress))
+	m.serving, err = pki.OpenServing(authority, where, "serving", servingNames(s.BindAddress, s.ExternalHostname))
 	return err
 }
 
 // servingNames are the names that clients may reach the server by: those that
-// work on this machine, those that pods use, and what the server listens on.
-func servingNames(bind net.IP) []string {
+// work on this machine, those that pods use, what the server listens on, and
+// what the operator says that it is reached by.
+func servingNames(bind net.IP, external string) []string {
 	names := []string{
 		"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
 		"127.0.0.1", "::1",
 	}
 	if host, err := os.Hostname(); err == nil && host != "" {
+		names = append(names, host)
+	}
+	if host := externalHost(external); host != "" && !slices.Contains(names, host) {
 		names = append(names, host)
 	}
 	addresses := []net.IP{bind}

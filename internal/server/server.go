@@ -227,7 +227,8 @@ func (s *Server) populate(ctx context.Context) error {
 
 func (s *Server) bootstrap() *bootstrap {
 	return &bootstrap{
-		objects: s.objects, clientCAs: s.material.clientCAs, proxies: s.cfg.Authentication.RequestHeader, log: s.log,
+		objects: s.objects, clientCAs: s.material.clientCAs, proxies: s.cfg.Authentication.RequestHeader,
+		tokens: s.cfg.Authentication.BootstrapTokens, log: s.log,
 	}
 }
 
