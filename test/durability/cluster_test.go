@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"gatehouse.dev/gatehouse/test/env"
 )
 
@@ -128,6 +131,7 @@ func TestCluster(t *testing.T) {
 		t.Errorf("a token from before the migration is of %q", got)
 	}
 	t.Run("writes through one are seen through the other", func(t *testing.T) { seen(t, a, b) })
+	t.Run("a bootstrap token ends everywhere", func(t *testing.T) { endBootstrapToken(t, a, s.Kubeconfig, flags) })
 	t.Run("processes with other keys", func(t *testing.T) { refuseForeign(t, flags, keys) })
 	t.Run("two clusters", func(t *testing.T) { refuseTwoClusters(t, flags) })
 	t.Run("a process is killed", func(t *testing.T) { loseProcess(t, a, b) })
@@ -179,6 +183,38 @@ func seen(t *testing.T, a, b *replica) {
 	b.must(t, "PUT", "/api/v1/namespaces/default/configmaps/seen", configMap("seen", "2"), nil)
 	if a.must(t, "GET", "/api/v1/namespaces/default/configmaps/seen", nil, &back); back.Data["v"] != "2" {
 		t.Errorf("a read after an acknowledged write through the other process: %v", back.Data)
+	}
+}
+
+// endBootstrapToken deletes the Secrets of tokens through one process while
+// another, which is started for that, remembers them.
+func endBootstrapToken(t *testing.T, a *replica, kubeconfig string, flags []string) {
+	other := startReplica(t, kubeconfig, append([]string{"--enable-bootstrap-token-auth"}, flags...))
+	defer other.kill()
+	// Without a watch the other process would look again after 10 s.
+	const limit = 5 * time.Second
+	for n := range 10 {
+		id, value := fmt.Sprintf("token%d", n), "0123456789abcdef"
+		a.must(t, "POST", "/api/v1/namespaces/kube-system/secrets", &corev1.Secret{
+			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+			ObjectMeta: metav1.ObjectMeta{Name: "bootstrap-token-" + id},
+			Type:       corev1.SecretTypeBootstrapToken,
+			StringData: map[string]string{"token-id": id, "token-secret": value, "usage-bootstrap-authentication": "true"},
+		}, nil)
+		machine := withToken(t, kubeconfig, other.base, id+"."+value)
+		version := func() error { return machine.do(t.Context(), "GET", "/version", nil, nil) }
+		eventually(t, time.Minute, "logging in through the other process", version)
+		if err := version(); err != nil {
+			t.Fatal(err)
+		}
+		a.must(t, "DELETE", "/api/v1/namespaces/kube-system/secrets/bootstrap-token-"+id, nil, nil)
+		took := eventually(t, limit, "a token that is refused by the other process", func() error {
+			if err := version(); !isRefused(err, http.StatusUnauthorized) {
+				return fmt.Errorf("it is answered with %v", err)
+			}
+			return nil
+		})
+		t.Logf("refused by the other process after %v", took.Round(time.Millisecond))
 	}
 }
 

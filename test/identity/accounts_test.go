@@ -78,3 +78,20 @@ func (w *world) legacyToken(ns, name, account string) string {
 	})
 	return string(filled.Data[corev1.ServiceAccountTokenKey])
 }
+
+// bootstrapToken makes a bootstrap token that lets in and signs, and waits until
+// the server has heard of it.
+func (w *world) bootstrapToken(id, secret string) string {
+	w.t.Helper()
+	w.admin.must("POST", inNamespace("kube-system", "secrets"), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "bootstrap-token-" + id},
+		Type:       corev1.SecretTypeBootstrapToken,
+		StringData: map[string]string{
+			"token-id": id, "token-secret": secret,
+			"usage-bootstrap-authentication": "true", "usage-bootstrap-signing": "true",
+		},
+	}, nil)
+	token := id + "." + secret
+	w.eventually("accepting a bootstrap token", func() bool { return w.admin.review(token).Authenticated })
+	return token
+}

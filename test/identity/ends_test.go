@@ -17,7 +17,7 @@ const rounds = 50
 // A token ends with what it rests on: the very next request on a connection
 // that just served it is refused.
 func TestEndsAtOnce(t *testing.T) {
-	w := start(t, nil)
+	w := start(t, nil, "--enable-bootstrap-token-auth")
 	w.namespace("x")
 	w.account("x", "sa")
 	for _, tt := range []struct {
@@ -71,6 +71,16 @@ func TestEndsAtOnce(t *testing.T) {
 				w.admin.must("DELETE", inNamespace("x", "pods/"+name), nil, nil)
 				w.pod("x", name, "sa", "")
 			}},
+		{"secret of a bootstrap token", func(string) string { return w.bootstrapToken("abcdef", "0123456789abcdef") },
+			func(string) {
+				w.admin.must("DELETE", inNamespace("kube-system", "secrets/bootstrap-token-abcdef"), nil, nil)
+			}},
+		{"usage of a bootstrap token", func(name string) string {
+			w.admin.ask("DELETE", inNamespace("kube-system", "secrets/bootstrap-token-abcdef"), nil)
+			return w.bootstrapToken("abcdef", "0123456789abcdef")
+		}, func(string) {
+			w.admin.must("PATCH", inNamespace("kube-system", "secrets/bootstrap-token-abcdef"), `{"data":{"usage-bootstrap-authentication":null}}`, nil)
+		}},
 		{"another account of the name", func(name string) string { w.account("x", name); return w.token("x", name, "", "") },
 			func(name string) {
 				w.admin.must("DELETE", inNamespace("x", "serviceaccounts/"+name), nil, nil)

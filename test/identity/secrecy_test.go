@@ -25,7 +25,7 @@ func TestSecrecy(t *testing.T) {
 	ca := newAuthority(t, "clients")
 	w := start(t, map[string]string{
 		"ca.pem": ca.pem(), "policy.yaml": everything, "tokens.csv": "canary-static,joe,uid-7,system:masters\n",
-	}, "-v=10", "--audit-policy-file=DIR/policy.yaml", "--audit-log-path=DIR/audit.log")
+	}, "-v=10", "--enable-bootstrap-token-auth", "--audit-policy-file=DIR/policy.yaml", "--audit-log-path=DIR/audit.log")
 	w.namespace("x")
 	w.account("x", "sa")
 	secrets := map[string]string{"static token": "canary-static"}
@@ -45,6 +45,13 @@ func TestSecrecy(t *testing.T) {
 		w.admin.review(flip(secrets[name]))
 		w.as(credential{token: flip(secrets[name])}).whoami()
 	}
+	secrets["bootstrap token"] = w.bootstrapToken("abcdef", "canary0bootstrap")
+	w.as(credential{token: secrets["bootstrap token"]}).whoami()
+	w.as(credential{token: "abcdef.canary1bootstrap"}).whoami()
+	secrets["secret of a bootstrap token"], secrets["wrong secret of a bootstrap token"] = "canary0bootstrap", "canary1bootstrap"
+	w.admin.must("PATCH", inNamespace("kube-system", "secrets/bootstrap-token-abcdef"), `{"data":{"auth-extra-groups":"Y2FuYXJ5LWdyb3Vw"}}`, nil)
+	w.as(credential{token: secrets["bootstrap token"]}).whoami()
+	secrets["group of a bootstrap token"] = "canary-group"
 	// Credentials that are refused, in every place that people put them.
 	w.as(credential{token: plant("bad token")}).whoami()
 	w.admin.review(plant("reviewed token"))
