@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 
 	"k8s.io/apiserver/pkg/audit"
-	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/authentication/user"
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authz"
@@ -36,16 +36,17 @@ const maxFailureLength = 1024
 // upstream's WithAuthorization does: err is annotated only if the answer does
 // not allow. The reason is not rendered if the request is not recorded.
 func Decision(ctx context.Context, answer authz.Answer, err error) {
-	if !audit.AuditContextFrom(ctx).Enabled() {
-		return
-	}
+	rec := recordOf(ctx)
 	switch {
+	case rec == nil:
 	case answer.Verdict == authz.Allow:
-		audit.AddAuditAnnotations(ctx, DecisionAnnotation, "allow", ReasonAnnotation, answer.Reason())
+		rec.annotate(ctx, DecisionAnnotation, "allow")
+		rec.annotate(ctx, ReasonAnnotation, answer.Reason())
 	case err != nil:
-		audit.AddAuditAnnotation(ctx, ReasonAnnotation, "internal error")
+		rec.annotate(ctx, ReasonAnnotation, "internal error")
 	default:
-		audit.AddAuditAnnotations(ctx, DecisionAnnotation, "forbid", ReasonAnnotation, answer.Reason())
+		rec.annotate(ctx, DecisionAnnotation, "forbid")
+		rec.annotate(ctx, ReasonAnnotation, answer.Reason())
 	}
 }
 
@@ -55,26 +56,24 @@ func Impersonated(ctx context.Context, who *identity.Identity, constraint string
 	audit.LogImpersonatedUser(ctx, who, constraint)
 }
 
-// annotateCredential writes what proved the caller of ctx into the event, and
-// what its authenticator had to say.
-func annotateCredential(ctx context.Context, annotations []authn.Annotation) {
+// annotateCredential writes what proved the caller into the event, and what the
+// caller's authenticator had to say.
+func (rec *Record) annotateCredential(ctx context.Context, info user.Info, annotations []authn.Annotation) {
 	for _, a := range annotations {
-		audit.AddAuditAnnotation(ctx, a.Key, a.Value)
+		rec.annotate(ctx, a.Key, a.Value)
 	}
-	info, _ := request.UserFrom(ctx)
 	caller, ok := info.(*identity.Identity)
 	if !ok || caller == nil {
 		return
 	}
 	c := &caller.Credential
-	pairs := append(make([]string, 0, 6), MethodAnnotation, string(c.Method))
+	rec.annotate(ctx, MethodAnnotation, string(c.Method))
 	if c.Issuer != "" {
-		pairs = append(pairs, IssuerAnnotation, c.Issuer)
+		rec.annotate(ctx, IssuerAnnotation, c.Issuer)
 	}
 	if c.ID != "" {
-		pairs = append(pairs, CredentialIDAnnotation, c.ID)
+		rec.annotate(ctx, CredentialIDAnnotation, c.ID)
 	}
-	audit.AddAuditAnnotations(ctx, pairs...)
 }
 
 // attempted says which kinds of credential r has, in upstream's words

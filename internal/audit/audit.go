@@ -2,10 +2,10 @@
 // chosen by a policy, to a file and to a webhook, as kube-apiserver does.
 //
 // A [Trail] is the policy and where the events go. A [Recorder] is its filter
-// in the chain of a server. The event of a request lives in the library's audit
-// context, so that the generic API server's handlers add their objects to it
-// unchanged. A request that the policy does not choose carries one shared,
-// closed audit context, and costs next to nothing.
+// in the chain of a server. A request that the policy chooses has a [Record],
+// with the library's audit context in it, so that the generic API server's
+// handlers add to its events unchanged. All others share one closed record, and
+// cost next to nothing.
 //
 // The package refuses a configuration under which events that somebody counts
 // on would not be written, and keeps secrets out of what it does write: tokens
@@ -14,9 +14,7 @@
 package audit
 
 import (
-	"context"
 	"fmt"
-	"net/http"
 	"sync"
 
 	auditinternal "k8s.io/apiserver/pkg/apis/audit"
@@ -31,8 +29,15 @@ type Trail struct {
 	backend audit.Backend
 	closers []func() error
 
-	// closed holds the audit context of all requests that are not recorded.
-	closed context.Context
+	// lines is where a record writes itself, or nil if all events are built. If
+	// lenient, a request is served though that failed.
+	lines   *logFile
+	lenient bool
+
+	// closed is the record of all requests that are not recorded, and key what
+	// the library asks a context for to get the audit context.
+	closed *Record
+	key    any
 
 	started  bool
 	stop     chan struct{}
@@ -42,13 +47,14 @@ type Trail struct {
 // New returns the trail of c. Without a policy and without a backend it records
 // nothing. An error names the flag or file at fault and how to mend it.
 func New(c Config) (*Trail, error) {
-	closed, err := closedContext()
-	if err != nil {
-		return nil, fmt.Errorf("preparing audit context: %w", err)
-	}
-	t := &Trail{closed: closed, stop: make(chan struct{})}
 	if err := c.check(); err != nil {
 		return nil, err
+	}
+	t := &Trail{key: learnKey(), stop: make(chan struct{})}
+	t.closed = &Record{trail: t, level: auditinternal.LevelNone}
+	err := t.closed.handlers.Init(audit.RequestAuditConfig{Level: auditinternal.LevelNone}, nil)
+	if err != nil {
+		return nil, fmt.Errorf("preparing audit context: %w", err)
 	}
 	if c.PolicyFile == "" {
 		return t, nil
@@ -67,12 +73,16 @@ func New(c Config) (*Trail, error) {
 func (t *Trail) open(c Config) error {
 	var backends []audit.Backend
 	if c.Log.Path != "" {
-		b, closer, err := c.Log.backend()
+		out, closer, err := c.Log.open()
 		if err != nil {
-			return err
+			return fmt.Errorf("--audit-log-path: %w; the directory must be writable", err)
 		}
 		t.closers = append(t.closers, closer)
-		backends = append(backends, b)
+		file := newLogFile(out)
+		backends = append(backends, c.Log.backend(file))
+		if c.direct() {
+			t.lines, t.lenient = file, c.Log.Delivery.Mode == ModeBlocking
+		}
 	}
 	if c.Webhook.ConfigFile != "" {
 		b, err := c.Webhook.backend()
@@ -121,46 +131,4 @@ func (t *Trail) close() error {
 		}
 	}
 	return nil
-}
-
-// closedContext returns a context with an audit context that takes nothing.
-func closedContext() (context.Context, error) {
-	ctx := newContext()
-	none := audit.RequestAuditConfig{Level: auditinternal.LevelNone}
-	return ctx, audit.AuditContextFrom(ctx).Init(none, nil)
-}
-
-// newContext returns a context with a new audit context and nothing else. The
-// library has no other way to make one.
-func newContext() context.Context { return audit.WithAuditContext(context.Background()) }
-
-// A Carrier is the context of a request that takes the request's audit context,
-// and gives it to whoever asks for it from then on. A request with any other
-// context is copied instead.
-type Carrier interface {
-	context.Context
-	CarryAudit(*audit.AuditContext)
-}
-
-// attach returns r with the audit context of own.
-func attach(r *http.Request, own context.Context) *http.Request {
-	ctx := r.Context()
-	if c, ok := ctx.(Carrier); ok {
-		c.CarryAudit(audit.AuditContextFrom(own))
-		return r
-	}
-	return r.WithContext(attached{Context: ctx, own: own})
-}
-
-// attached is the context of a request, with the values of own.
-type attached struct {
-	context.Context
-	own context.Context
-}
-
-func (a attached) Value(key any) any {
-	if v := a.own.Value(key); v != nil {
-		return v
-	}
-	return a.Context.Value(key)
 }

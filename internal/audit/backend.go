@@ -17,19 +17,22 @@ import (
 	pluginwebhook "k8s.io/apiserver/plugin/pkg/audit/webhook"
 )
 
-// backend returns the log backend, and what closes its file.
-func (c *LogConfig) backend() (audit.Backend, func() error, error) {
-	out, closer, err := c.open()
-	if err != nil {
-		return nil, nil, fmt.Errorf("--audit-log-path: %w; the directory must be writable", err)
-	}
-	var b audit.Backend = newLogFile(out)
+// direct reports whether each event at Metadata is one line of JSON in the log
+// and nothing else, written before the request goes on.
+func (c *Config) direct() bool {
+	d := &c.Log.Delivery
+	return c.Webhook.ConfigFile == "" && c.Log.Format == pluginlog.FormatJson && d.Mode != ModeBatch && !d.TruncateEnabled
+}
+
+// backend returns the log backend that writes to file.
+func (c *LogConfig) backend(file *logFile) audit.Backend {
+	var b audit.Backend = file
 	if c.Format != pluginlog.FormatJson {
-		b = pluginlog.NewBackend(out, c.Format, auditv1.SchemeGroupVersion)
+		b = pluginlog.NewBackend(file.out, c.Format, auditv1.SchemeGroupVersion)
 	}
 	// One writer and batches of one: parallel writers would only wait for each
 	// other's lock.
-	return c.Delivery.wrap(b, false), closer, nil
+	return c.Delivery.wrap(b, false)
 }
 
 // open opens the log file once, so that a path that cannot be written to is

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,42 +14,29 @@ import (
 
 // appendEvent appends e as one line of JSON in the version audit.k8s.io/v1, byte
 // for byte as the library's codec encodes it, and without its conversions and
-// reflection. It reports false, and the result
-// means nothing, if e has what only the library can encode: whole objects and
-// the details of a failure.
+// reflection. It reports false, and the result means nothing, if e has whole
+// objects: those only the library can encode.
 func appendEvent(dst []byte, e *auditinternal.Event) ([]byte, bool) {
-	if e.RequestObject != nil || e.ResponseObject != nil || !plain(e.ResponseStatus) {
+	if e.RequestObject != nil || e.ResponseObject != nil {
 		return dst, false
 	}
-	dst = append(dst, `{"kind":"Event","apiVersion":"audit.k8s.io/v1"`...)
-	dst = appendField(dst, `,"level":`, string(e.Level))
-	dst = appendField(dst, `,"auditID":`, string(e.AuditID))
-	dst = appendField(dst, `,"stage":`, string(e.Stage))
+	dst = appendHead(dst, e)
 	dst = appendField(dst, `,"requestURI":`, e.RequestURI)
 	dst = appendField(dst, `,"verb":`, e.Verb)
-	dst = appendUser(append(dst, `,"user":`...), &e.User)
-	if e.ImpersonatedUser != nil {
-		dst = appendUser(append(dst, `,"impersonatedUser":`...), e.ImpersonatedUser)
-	}
-	if m := e.AuthenticationMetadata; m != nil {
-		o := object{dst: append(dst, `,"authenticationMetadata":`...)}
-		o.text(`"impersonationConstraint":`, m.ImpersonationConstraint)
-		dst = o.end()
-	}
+	dst = appendUserInfo(append(dst, `,"user":`...), &e.User)
+	dst = appendActing(dst, e)
 	if len(e.SourceIPs) > 0 {
 		dst = appendStrings(append(dst, `,"sourceIPs":`...), e.SourceIPs)
 	}
-	if e.UserAgent != "" {
-		dst = appendField(dst, `,"userAgent":`, e.UserAgent)
-	}
+	dst = appendAgent(dst, e.UserAgent)
 	if e.ObjectRef != nil {
-		dst = appendReference(append(dst, `,"objectRef":`...), e.ObjectRef)
+		dst = appendReference(dst, e.ObjectRef)
 	}
 	if e.ResponseStatus != nil {
-		dst = appendStatus(append(dst, `,"responseStatus":{"metadata":{}`...), e.ResponseStatus)
+		dst = appendStatus(append(dst, `,"responseStatus":`...), e.ResponseStatus)
 	}
-	dst = appendTime(append(dst, `,"requestReceivedTimestamp":`...), e.RequestReceivedTimestamp)
-	dst = appendTime(append(dst, `,"stageTimestamp":`...), e.StageTimestamp)
+	dst = appendTime(append(dst, `,"requestReceivedTimestamp":`...), e.RequestReceivedTimestamp.Time)
+	dst = appendTime(append(dst, `,"stageTimestamp":`...), e.StageTimestamp.Time)
 	if len(e.Annotations) > 0 {
 		o := object{dst: append(dst, `,"annotations":`...)}
 		for key, value := range sorted(e.Annotations) {
@@ -59,9 +47,32 @@ func appendEvent(dst []byte, e *auditinternal.Event) ([]byte, bool) {
 	return append(dst, '}', '\n'), true
 }
 
-// plain reports whether s has only what [appendStatus] writes.
-func plain(s *metav1.Status) bool {
-	return s == nil || s.Details == nil && s.TypeMeta == (metav1.TypeMeta{}) && s.ListMeta == (metav1.ListMeta{})
+// appendHead begins an event.
+func appendHead(dst []byte, e *auditinternal.Event) []byte {
+	dst = append(dst, `{"kind":"Event","apiVersion":"audit.k8s.io/v1"`...)
+	dst = appendField(dst, `,"level":`, string(e.Level))
+	dst = appendField(dst, `,"auditID":`, string(e.AuditID))
+	return appendField(dst, `,"stage":`, string(e.Stage))
+}
+
+// appendActing appends whom the user of e acts as.
+func appendActing(dst []byte, e *auditinternal.Event) []byte {
+	if e.ImpersonatedUser != nil {
+		dst = appendUserInfo(append(dst, `,"impersonatedUser":`...), e.ImpersonatedUser)
+	}
+	if m := e.AuthenticationMetadata; m != nil {
+		o := object{dst: append(dst, `,"authenticationMetadata":`...)}
+		o.text(`"impersonationConstraint":`, m.ImpersonationConstraint)
+		dst = o.end()
+	}
+	return dst
+}
+
+func appendAgent(dst []byte, agent string) []byte {
+	if agent == "" {
+		return dst
+	}
+	return appendField(dst, `,"userAgent":`, agent)
 }
 
 // An object is a JSON object that is being appended to dst.
@@ -86,6 +97,13 @@ func (o *object) text(key, value string) {
 	}
 }
 
+// number adds a member unless its value is 0.
+func (o *object) number(key string, value int32) {
+	if value != 0 {
+		o.dst = strconv.AppendInt(append(o.next(), key...), int64(value), 10)
+	}
+}
+
 func (o *object) end() []byte {
 	if !o.some {
 		return append(o.dst, '{', '}')
@@ -93,25 +111,29 @@ func (o *object) end() []byte {
 	return append(o.dst, '}')
 }
 
-func appendUser(dst []byte, u *authenticationv1.UserInfo) []byte {
+func appendUserInfo(dst []byte, u *authenticationv1.UserInfo) []byte {
+	return appendUser(dst, u.Username, u.UID, u.Groups, u.Extra)
+}
+
+func appendUser[V ~[]string](dst []byte, name, uid string, groups []string, extra map[string]V) []byte {
 	o := object{dst: dst}
-	o.text(`"username":`, u.Username)
-	o.text(`"uid":`, u.UID)
-	if len(u.Groups) > 0 {
-		o.dst = appendStrings(append(o.next(), `"groups":`...), u.Groups)
+	o.text(`"username":`, name)
+	o.text(`"uid":`, uid)
+	if len(groups) > 0 {
+		o.dst = appendStrings(append(o.next(), `"groups":`...), groups)
 	}
-	if len(u.Extra) > 0 {
-		extra := object{dst: append(o.next(), `"extra":`...)}
-		for key, values := range sorted(u.Extra) {
-			extra.dst = appendStrings(append(appendString(extra.next(), key), ':'), values)
+	if len(extra) > 0 {
+		e := object{dst: append(o.next(), `"extra":`...)}
+		for key, values := range sorted(extra) {
+			e.dst = appendStrings(append(appendString(e.next(), key), ':'), values)
 		}
-		o.dst = extra.end()
+		o.dst = e.end()
 	}
 	return o.end()
 }
 
 func appendReference(dst []byte, r *auditinternal.ObjectReference) []byte {
-	o := object{dst: dst}
+	o := object{dst: append(dst, `,"objectRef":`...)}
 	o.text(`"resource":`, r.Resource)
 	o.text(`"namespace":`, r.Namespace)
 	o.text(`"name":`, r.Name)
@@ -123,20 +145,49 @@ func appendReference(dst []byte, r *auditinternal.ObjectReference) []byte {
 	return o.end()
 }
 
-// appendStatus ends a status whose metadata, which is always there, is written.
 func appendStatus(dst []byte, s *metav1.Status) []byte {
-	o := object{dst: dst, some: true}
+	if s.TypeMeta != (metav1.TypeMeta{}) || s.ListMeta != (metav1.ListMeta{}) {
+		// Nobody gives these to an event.
+		text, err := json.Marshal(s)
+		if err != nil {
+			panic("internal error: a status has no JSON form: " + err.Error())
+		}
+		return append(dst, text...)
+	}
+	o := object{dst: append(dst, `{"metadata":{}`...), some: true}
 	o.text(`"status":`, s.Status)
 	o.text(`"message":`, s.Message)
 	o.text(`"reason":`, string(s.Reason))
-	if s.Code != 0 {
-		o.dst = strconv.AppendInt(append(o.next(), `"code":`...), int64(s.Code), 10)
+	if s.Details != nil {
+		o.dst = appendDetails(append(o.next(), `"details":`...), s.Details)
 	}
+	o.number(`"code":`, s.Code)
 	return o.end()
 }
 
-func appendTime(dst []byte, t metav1.MicroTime) []byte {
-	if t.Time.IsZero() {
+func appendDetails(dst []byte, d *metav1.StatusDetails) []byte {
+	o := object{dst: dst}
+	o.text(`"name":`, d.Name)
+	o.text(`"group":`, d.Group)
+	o.text(`"kind":`, d.Kind)
+	o.text(`"uid":`, string(d.UID))
+	if len(d.Causes) > 0 {
+		list := append(o.next(), `"causes":`...)
+		for i, cause := range d.Causes {
+			c := object{dst: append(list, "[,"[min(i, 1)])}
+			c.text(`"reason":`, string(cause.Type))
+			c.text(`"message":`, cause.Message)
+			c.text(`"field":`, cause.Field)
+			list = c.end()
+		}
+		o.dst = append(list, ']')
+	}
+	o.number(`"retryAfterSeconds":`, d.RetryAfterSeconds)
+	return o.end()
+}
+
+func appendTime(dst []byte, t time.Time) []byte {
+	if t.IsZero() {
 		return append(dst, "null"...)
 	}
 	return append(t.UTC().AppendFormat(append(dst, '"'), metav1.RFC3339Micro), '"')

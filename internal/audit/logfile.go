@@ -23,8 +23,8 @@ const (
 type logFile struct {
 	audit.Backend
 	out io.Writer
-	// lines are the buffers, by pointer.
-	lines sync.Pool
+	// lines are the buffers, by pointer, and encoded those of records.
+	lines, encoded sync.Pool
 }
 
 func newLogFile(out io.Writer) *logFile {
@@ -34,6 +34,9 @@ func newLogFile(out io.Writer) *logFile {
 		lines: sync.Pool{New: func() any {
 			line := make([]byte, 0, usualLine)
 			return &line
+		}},
+		encoded: sync.Pool{New: func() any {
+			return &encoded{shared: make([]byte, 0, usualLine), line: make([]byte, 0, usualLine)}
 		}},
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	auditinternal "k8s.io/apiserver/pkg/apis/audit"
 	"k8s.io/apiserver/pkg/audit"
 	"k8s.io/apiserver/pkg/endpoints/request"
@@ -42,54 +41,56 @@ type Recorder struct {
 // event, the request is answered with 500 and does not reach next.
 func (rec *Recorder) Record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r, ac, err := rec.begin(w, r)
+		r, record, err := rec.begin(w, r)
 		if err != nil {
 			rec.fail(w, r, "failed to create audit event", err)
 			return
 		}
-		if ac == nil {
+		if record == nil {
 			next.ServeHTTP(w, r)
 			return
 		}
 		ctx := r.Context()
-		annotateCredential(ctx, rec.Annotations(ctx))
-		if !ac.ProcessEventStage(ctx, auditinternal.StageRequestReceived) {
+		caller, _ := request.UserFrom(ctx)
+		record.annotateCredential(ctx, caller, rec.Annotations(ctx))
+		if !record.handlers.ProcessEventStage(ctx, auditinternal.StageRequestReceived) {
 			audit.ApiserverAuditDroppedCounter.WithContext(ctx).Inc()
 			rec.fail(w, r, "failed to store audit event", errors.New("backend refused it"))
 			return
 		}
-		info, _ := request.RequestInfoFrom(ctx)
-		streams := rec.LongRunning(r, info)
-		defer finish(ctx, ac, streams)
-		next.ServeHTTP(watchStatus(ctx, ac, w, streams), r)
+		streams := rec.LongRunning(r, record.info)
+		defer finish(ctx, record, streams)
+		next.ServeHTTP(record.watchStatus(ctx, w, streams), r)
 	})
 }
 
 // Refuse answers r, whose credential was refused because of err, with answer,
-// and records that as one event: stage ResponseStarted, no user, what kinds of
-// credential the caller tried, and the text of err in an annotation. Upstream's
-// event (filters.WithFailedAuthenticationAudit) does not have the last.
+// and records that as one event: stage ResponseStarted, no user, and the text of
+// err in an annotation. Like upstream's (filters.WithFailedAuthenticationAudit)
+// it says what kinds of credential the caller tried, unless the answer has a
+// Status to say.
 func (rec *Recorder) Refuse(w http.ResponseWriter, r *http.Request, err error, answer http.Handler) {
-	r, ac, failed := rec.begin(w, r)
+	r, record, failed := rec.begin(w, r)
 	if failed != nil {
 		rec.fail(w, r, "failed to create audit event", failed)
 		return
 	}
-	if ac == nil {
+	if record == nil {
 		answer.ServeHTTP(w, r)
 		return
 	}
 	ctx := r.Context()
+	record.last = auditinternal.StageResponseStarted
 	if err != nil {
-		audit.AddAuditAnnotation(ctx, FailureAnnotation, printable(err.Error()))
+		record.annotate(ctx, FailureAnnotation, printable(err.Error()))
 	}
-	ac.SetEventResponseStatus(&metav1.Status{Message: attempted(r)})
-	answer.ServeHTTP(watchStatus(ctx, ac, w, true), r)
+	record.handlers.SetEventResponseStatus(&metav1.Status{Message: attempted(r)})
+	answer.ServeHTTP(record.watchStatus(ctx, w, true), r)
 }
 
-// begin asks the policy about r. It returns r with the audit context that the
-// handlers behind write to, and that context, or nil if r is not recorded.
-func (rec *Recorder) begin(w http.ResponseWriter, r *http.Request) (*http.Request, *audit.AuditContext, error) {
+// begin asks the policy about r. It returns r with its record, and that record,
+// or nil if r is not recorded.
+func (rec *Recorder) begin(w http.ResponseWriter, r *http.Request) (*http.Request, *Record, error) {
 	ctx := r.Context()
 	info, ok := request.RequestInfoFrom(ctx)
 	if !ok {
@@ -102,20 +103,7 @@ func (rec *Recorder) begin(w http.ResponseWriter, r *http.Request) (*http.Reques
 		return attach(r, rec.Trail.closed), nil, nil
 	}
 	audit.ObservePolicyLevel(ctx, rule.Level)
-	own := newContext()
-	ac := audit.AuditContextFrom(own)
-	if err := ac.Init(rule, rec.Trail.backend); err != nil {
-		return r, nil, err
-	}
-	r = attach(r, own)
-	ctx = r.Context()
-	audit.WithAuditID(ctx, types.UID(w.Header().Get(headerID)))
-	received, ok := request.ReceivedTimestampFrom(ctx)
-	if !ok {
-		received = time.Now()
-	}
-	audit.LogRequestMetadata(ctx, r, received, facts)
-	return r, ac, nil
+	return rec.Trail.newRecord(w, r, facts, rule)
 }
 
 // rule returns what the policy says about a request.
@@ -135,29 +123,29 @@ func (rec *Recorder) fail(w http.ResponseWriter, r *http.Request, text string, c
 
 // finish writes the last event of a request, when its handler has returned or
 // panicked. It must be deferred itself, and lets a panic go on.
-func finish(ctx context.Context, ac *audit.AuditContext, streams bool) {
+func finish(ctx context.Context, record *Record, streams bool) {
 	if p := recover(); p != nil {
-		ac.SetEventResponseStatus(&metav1.Status{
+		record.handlers.SetEventResponseStatus(&metav1.Status{
 			Code:    http.StatusInternalServerError,
 			Status:  metav1.StatusFailure,
 			Reason:  metav1.StatusReasonInternalError,
 			Message: printable(fmt.Sprintf("APIServer panic'd: %v", p)),
 		})
-		ac.ProcessEventStage(ctx, auditinternal.StagePanic)
+		record.handlers.ProcessEventStage(ctx, auditinternal.StagePanic)
 		panic(p)
 	}
-	if ac.GetEventResponseStatus() == nil {
-		ac.SetEventResponseStatus(&metav1.Status{
+	if !record.hasAnswer() {
+		record.handlers.SetEventResponseStatus(&metav1.Status{
 			Code:    http.StatusOK,
 			Status:  metav1.StatusSuccess,
 			Message: "Connection closed early",
 		})
 		if streams {
-			ac.ProcessEventStage(ctx, auditinternal.StageResponseStarted)
+			record.handlers.ProcessEventStage(ctx, auditinternal.StageResponseStarted)
 		}
 	}
-	if d := time.Since(ac.GetEventRequestReceivedTimestamp().Time); d > slowRequest {
+	if d := time.Since(record.received); d > slowRequest {
 		audit.AddAuditAnnotation(ctx, totalLatencyAnnotation, d.String())
 	}
-	ac.ProcessEventStage(ctx, auditinternal.StageResponseComplete)
+	record.handlers.ProcessEventStage(ctx, auditinternal.StageResponseComplete)
 }

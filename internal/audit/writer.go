@@ -7,22 +7,22 @@ import (
 	"net/http"
 
 	auditinternal "k8s.io/apiserver/pkg/apis/audit"
-	"k8s.io/apiserver/pkg/audit"
 	"k8s.io/apiserver/pkg/endpoints/responsewriter"
 )
 
 // watchStatus returns w with the status code of the answer written into the
-// event. If started, the event of stage ResponseStarted is written with it. The
+// record. If started, the event of stage ResponseStarted is written with it. The
 // result can flush and be hijacked as far as w can: watches and exec need it.
-func watchStatus(ctx context.Context, ac *audit.AuditContext, w http.ResponseWriter, started bool) http.ResponseWriter {
-	return responsewriter.WrapForHTTP1Or2(&statusWriter{ResponseWriter: w, ctx: ctx, ac: ac, started: started})
+func (rec *Record) watchStatus(ctx context.Context, w http.ResponseWriter, started bool) http.ResponseWriter {
+	rec.writer = statusWriter{ResponseWriter: w, ctx: ctx, rec: rec, started: started}
+	return responsewriter.WrapForHTTP1Or2(&rec.writer)
 }
 
-// A statusWriter tells the audit context the status code, once.
+// A statusWriter tells the record the status code, once.
 type statusWriter struct {
 	http.ResponseWriter
 	ctx     context.Context
-	ac      *audit.AuditContext
+	rec     *Record
 	started bool
 	told    bool
 }
@@ -54,8 +54,8 @@ func (s *statusWriter) tell(code int) {
 		return
 	}
 	s.told = true
-	s.ac.SetEventResponseStatusCode(int32(code))
+	s.rec.answered(code)
 	if s.started {
-		s.ac.ProcessEventStage(s.ctx, auditinternal.StageResponseStarted)
+		s.rec.handlers.ProcessEventStage(s.ctx, auditinternal.StageResponseStarted)
 	}
 }

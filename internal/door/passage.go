@@ -13,6 +13,7 @@ import (
 	"k8s.io/apiserver/pkg/warning"
 
 	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/internal/audit"
 )
 
 // A passage is one request on its way through the door: its context, with all
@@ -26,10 +27,10 @@ type passage struct {
 	received time.Time
 	info     *genericapirequest.RequestInfo
 	warnings warnings
-	// result is nil until the caller is known, and audit until it is known
+	// result is nil until the caller is known, and record until it is known
 	// whether the request is recorded.
 	result *authn.Result
-	audit  *kubeaudit.AuditContext
+	record *audit.Record
 }
 
 // keys are what the library looks its values up by in a context.
@@ -50,8 +51,12 @@ func (p *passage) Value(key any) any {
 			return p.result.Identity
 		}
 	case p.keys.audit:
-		if p.audit != nil {
-			return p.audit
+		if p.record != nil {
+			return p.record.AuditContext()
+		}
+	case audit.RecordKey{}:
+		if p.record != nil {
+			return p.record
 		}
 	case p.keys.warnings:
 		return &p.warnings
@@ -61,8 +66,8 @@ func (p *passage) Value(key any) any {
 	return p.Context.Value(key)
 }
 
-// CarryAudit makes ac the audit context of the request.
-func (p *passage) CarryAudit(ac *kubeaudit.AuditContext) { p.audit = ac }
+// CarryRecord makes rec the record of the request.
+func (p *passage) CarryRecord(rec *audit.Record) { p.record = rec }
 
 // passageOf returns the passage of a request that has come as far as receive.
 func passageOf(ctx context.Context) *passage {
