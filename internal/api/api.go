@@ -71,12 +71,13 @@ type Config struct {
 
 // An API is the server behind the front door.
 type API struct {
-	server *server.GenericAPIServer
-	codecs serializer.CodecFactory
-	scheme *runtime.Scheme
-	stores map[schema.GroupResource]*registry.Store
-	engine *engine
-	stop   context.CancelFunc
+	server  *server.GenericAPIServer
+	handler http.Handler
+	codecs  serializer.CodecFactory
+	scheme  *runtime.Scheme
+	stores  map[schema.GroupResource]*registry.Store
+	engine  *engine
+	stop    context.CancelFunc
 }
 
 // New builds the API. The caches behind it fill as soon as the store answers.
@@ -147,7 +148,8 @@ func (a *API) build(cfg Config, in *installer) error {
 	}
 	a.server = s
 	a.specify(generic)
-	return nil
+	a.handler, err = answerVersion(generic.EffectiveVersion.Info(), s.Handler.Director)
+	return err
 }
 
 // genericConfig configures the library as a backend: without a listener, a
@@ -198,7 +200,7 @@ func (a *API) Close() {
 // Handler serves the API to whoever reaches it. It expects in the request's
 // context what the library's filters put there: the request info, the user, an
 // audit context and a recorder of warnings.
-func (a *API) Handler() http.Handler { return a.server.Handler.Director }
+func (a *API) Handler() http.Handler { return a.handler }
 
 // Codecs encode and decode the kinds of the API.
 func (a *API) Codecs() serializer.CodecFactory { return a.codecs }
