@@ -37,6 +37,7 @@ var layers = []layer{
 var sideways = []edge{
 	{"authn/frontproxy", "authn/clientcert"},
 	{"internal/keyring", "internal/jose"},
+	{"internal/keyring", "internal/reload"},
 	{"internal/controller/clusterinfo", "authn/bootstrap"},
 	{"internal/controller/tokencleaner", "authn/bootstrap"},
 	{"authn/serviceaccount", "authn/verified"},

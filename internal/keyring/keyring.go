@@ -87,9 +87,13 @@ func create(path string) ([]byte, error) {
 // certificates that stand for theirs. The signing key verifies too, whether it
 // is among them or not.
 func Load(signingFile string, verificationFiles ...string) (*Ring, error) {
+	return load(wholefile.Read, signingFile, verificationFiles)
+}
+
+func load(read func(path string) ([]byte, error), signingFile string, verificationFiles []string) (*Ring, error) {
 	ring := new(Ring)
 	if signingFile != "" {
-		data, err := wholefile.Read(signingFile)
+		data, err := read(signingFile)
 		if err != nil {
 			return nil, fmt.Errorf("reading signing key: %w", err)
 		}
@@ -98,7 +102,7 @@ func Load(signingFile string, verificationFiles ...string) (*Ring, error) {
 		}
 	}
 	for _, path := range verificationFiles {
-		data, err := wholefile.Read(path)
+		data, err := read(path)
 		if err != nil {
 			return nil, fmt.Errorf("reading verification keys: %w", err)
 		}
@@ -111,7 +115,7 @@ func Load(signingFile string, verificationFiles ...string) (*Ring, error) {
 		}
 	}
 	if len(ring.keys) == 0 {
-		return nil, errors.New("no file of service account keys given: nothing could be signed or verified")
+		return nil, errNoFile
 	}
 	return ring, nil
 }

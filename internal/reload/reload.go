@@ -14,6 +14,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -57,6 +58,10 @@ type File[T any] struct {
 }
 
 type digest = [sha256.Size]byte
+
+// ErrUnsettled is wrapped by the error of a parse that could not tell yet whether
+// the content is good: it is looked at again although it has not changed.
+var ErrUnsettled = errors.New("not decided yet")
 
 // A Reader reads another file that a value is made of.
 type Reader func(path string) ([]byte, error)
@@ -120,6 +125,9 @@ func (f *File[T]) check() (changed bool, problem error) {
 	now = newSet(data)
 	value, err := f.parse(data, now.read)
 	f.seen, f.others = now.digest(), now.paths
+	if errors.Is(err, ErrUnsettled) {
+		f.seen = digest{}
+	}
 	if err != nil {
 		return f.fail(fmt.Errorf("reading %s: %w", f.path, err))
 	}

@@ -3,6 +3,7 @@ package reload_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,4 +100,37 @@ func TestRunWatchesTheFoldersOfAll(t *testing.T) {
 	}
 	cancel()
 	<-done
+}
+
+// What could not be decided is looked at again, though it has not changed.
+func TestUnsettledIsTriedAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	write(t, path, "1")
+	var undecided error
+	var notes []error
+	f, err := reload.Open(path, func(text []byte) (string, error) { return string(text), undecided }, func(err error) { notes = append(notes, err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, "2")
+	undecided = fmt.Errorf("asking: %w", reload.ErrUnsettled)
+	for range 3 {
+		f.Check()
+	}
+	if s := f.Status(); f.Value() != "1" || !errors.Is(s.Problem, reload.ErrUnsettled) || s.Failures != 3 || len(notes) != 1 {
+		t.Errorf("while undecided: %q, %+v, told %v", f.Value(), s, notes)
+	}
+	undecided = nil
+	f.Check()
+	if s := f.Status(); f.Value() != "2" || s.Problem != nil || len(notes) != 2 || notes[1] != nil {
+		t.Errorf("once decided: %q, %+v, told %v", f.Value(), s, notes)
+	}
+	undecided = errors.New("bad")
+	write(t, path, "3")
+	for range 3 {
+		f.Check()
+	}
+	if s := f.Status(); s.Failures != 4 {
+		t.Errorf("what is bad was looked at again: %+v", s)
+	}
 }
