@@ -220,12 +220,13 @@ type ServiceAccounts struct {
 	// Default: none.
 	Issuers []string `json:"issuers" flag:"service-account-issuer,array"`
 	// The files with the keys that verify tokens, public or private, RSA or
-	// ECDSA, any number in a file in PEM form. Needed with a signing key, whose
-	// public half must be among them.
+	// ECDSA, any number in a file in PEM form. They are followed. Needed with a
+	// signing key, whose public half must be among them.
 	// Default: none.
 	KeyFiles []string `json:"keyFiles" flag:"service-account-key-file,array" path:"read"`
-	// The file with the private key that signs tokens in PEM form. Without it
-	// the server makes one in the data folder. Needed with etcd servers.
+	// The file with the private key that signs tokens in PEM form. It is
+	// followed. Without it the server makes one in the data folder. Needed with
+	// etcd servers.
 	// Default: none.
 	SigningKeyFile string `json:"signingKeyFile" flag:"service-account-signing-key-file" path:"read"`
 	// Whether a token is refused once its service account, or what else it is
@@ -245,7 +246,8 @@ type ServiceAccounts struct {
 	// Default: false.
 	AutoTokenSecrets bool `json:"autoTokenSecrets" flag:"service-account-auto-token-secrets"`
 	// The file with the CA certificates that clients in a pod shall trust, in
-	// PEM form, for the ConfigMap kube-root-ca.crt and for token Secrets.
+	// PEM form, for the ConfigMap kube-root-ca.crt and for token Secrets. It is
+	// followed.
 	// Default: none.
 	RootCAFile string `json:"rootCAFile" flag:"root-ca-file" path:"read"`
 }

@@ -62,6 +62,13 @@ func parsePair(certFile string, cert []byte, keyFile string, key []byte) (*tls.C
 	return pair, nil
 }
 
+// CheckCertificates returns what is wrong with data, which should hold
+// certificates in PEM form, at least one.
+func CheckCertificates(data []byte) error {
+	_, err := parseCertificates(data)
+	return err
+}
+
 func parseCertificates(data []byte) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
 	for {

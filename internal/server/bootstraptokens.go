@@ -60,7 +60,7 @@ func (s *Server) bootstrapControllers() []controller.Named {
 		{Name: "clusterinfo", Run: (&clusterinfo.Controller{
 			Secrets: i.secrets, ConfigMaps: i.configMaps, Store: o.configMaps,
 			Server: externalURL(s.cfg.Serving.ExternalHostname, s.Address()),
-			CA:     func() []byte { return s.material.rootCA }, Log: log,
+			CA:     s.rootCA, Log: log,
 		}).Run},
 	}
 }

@@ -26,7 +26,6 @@ import (
 // processes may share the store, they elect one of them to do it.
 func (s *Server) controllers() (*controller.Runner, error) {
 	o, i, log := s.objects, &s.objects.informers, s.log
-	root := func() []byte { return s.material.rootCA }
 	emptier, err := s.namespaceController()
 	if err != nil {
 		return nil, err
@@ -36,11 +35,11 @@ func (s *Server) controllers() (*controller.Runner, error) {
 			Namespaces: i.namespaces, Accounts: i.accounts, Store: o.accounts, Log: log,
 		}).Run},
 		{Name: "rootca", Run: (&rootca.Controller{
-			Namespaces: i.namespaces, ConfigMaps: i.configMaps, Store: o.configMaps, CA: root, Log: log,
+			Namespaces: i.namespaces, ConfigMaps: i.configMaps, Store: o.configMaps, CA: s.rootCA, Log: log,
 		}).Run},
 		{Name: "tokens", Run: (&tokens.Controller{
 			Accounts: i.accounts, Secrets: i.secrets, AccountStore: o.accounts, SecretStore: o.secrets,
-			Token: legacyToken(s.material.signing), CA: root, AutoSecrets: s.cfg.ServiceAccounts.AutoTokenSecrets, Log: log,
+			Token: legacyToken(s.signing), CA: s.rootCA, AutoSecrets: s.cfg.ServiceAccounts.AutoTokenSecrets, Log: log,
 		}).Run},
 		{Name: "namespaces", Run: emptier.Run},
 		{Name: "aggregation", Run: (&aggregation.Controller{

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto"
 	"fmt"
 	"log/slog"
 
@@ -33,6 +32,8 @@ type credentials struct {
 	files    []followed
 	// keepers keep up to date what is in no file, until their context ends.
 	keepers []func(context.Context)
+	// accountKeys are those that service account tokens are verified with.
+	accountKeys *serviceaccount.Keys
 	// changed has something in it when a CA file has changed.
 	changed chan struct{}
 }
@@ -80,7 +81,13 @@ func (s *Server) identify(objects serviceaccount.Objects, digestKey []byte) (*cr
 		c.follow("token-auth-file", static.Status, static.Run)
 		tokens = append(tokens, static)
 	}
-	accounts, err := serviceAccountVerifier(cfg, m, objects, s.stripes, audiences)
+	if c.accountKeys, err = serviceaccount.NewKeys(publicKeys(m.signing)...); err != nil {
+		return nil, err
+	}
+	accounts, err := serviceaccount.New(serviceaccount.Config{
+		Issuers: cfg.ServiceAccounts.Issuers, Audiences: audiences,
+		Keys: c.accountKeys, Objects: objects, Stripes: s.stripes,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -183,21 +190,6 @@ func proxyHeaders(cfg *config.Configuration) frontproxy.Headers {
 
 func (c *credentials) follow(name string, status func() reload.Status, run func(context.Context)) {
 	c.files = append(c.files, followed{name, status, run})
-}
-
-func serviceAccountVerifier(cfg *config.Configuration, m *material, objects serviceaccount.Objects, stripes *authn.Stripes, audiences []string) (*serviceaccount.Verifier, error) {
-	var public []crypto.PublicKey
-	for _, k := range m.signing.Keys() {
-		public = append(public, k.Public)
-	}
-	keys, err := serviceaccount.NewKeys(public...)
-	if err != nil {
-		return nil, err
-	}
-	return serviceaccount.New(serviceaccount.Config{
-		Issuers: cfg.ServiceAccounts.Issuers, Audiences: audiences,
-		Keys: keys, Objects: objects, Stripes: stripes,
-	})
 }
 
 // reporter logs how following a file goes.

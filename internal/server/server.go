@@ -30,9 +30,11 @@ import (
 	"gatehouse.dev/gatehouse/internal/config"
 	"gatehouse.dev/gatehouse/internal/controller"
 	"gatehouse.dev/gatehouse/internal/etcd"
+	"gatehouse.dev/gatehouse/internal/keyring"
 	"gatehouse.dev/gatehouse/internal/listener"
 	"gatehouse.dev/gatehouse/internal/metrics"
 	"gatehouse.dev/gatehouse/internal/pki"
+	"gatehouse.dev/gatehouse/internal/reload"
 	"gatehouse.dev/gatehouse/internal/tarpit"
 )
 
@@ -53,13 +55,17 @@ type Server struct {
 	client    *clientv3.Client
 	space     *etcd.Keeper
 
-	trail       *audit.Trail
-	metrics     *metrics.Registry
-	webhooks    *metrics.Webhooks
-	api         *api.API
-	objects     *objects
-	index       *rbac.Index
-	authorizer  *authz.Chain
+	trail      *audit.Trail
+	metrics    *metrics.Registry
+	webhooks   *metrics.Webhooks
+	api        *api.API
+	objects    *objects
+	index      *rbac.Index
+	authorizer *authz.Chain
+	// signing signs service account tokens, and root, which may be nil, is the
+	// file of --root-ca-file. Both are followed.
+	signing     *keyring.Live
+	root        *reload.File[[]byte]
 	credentials *credentials
 	stripes     *authn.Stripes
 	tarpit      *tarpit.Tarpit
@@ -133,6 +139,7 @@ func (s *Server) openStore(ctx context.Context) error {
 	if err := errors.Join(err, work.Wait()); err != nil {
 		return err
 	}
+	s.signing = keyring.NewLive(s.material.signing)
 	s.metrics = metrics.New(s.release)
 	s.webhooks = s.metrics.Webhooks()
 	s.space = etcd.NewKeeper(s.client, s.embedded, s.log)
@@ -239,6 +246,9 @@ func (s *Server) buildDoor(ctx context.Context) error {
 	}
 	s.credentials, err = s.identify(liveObjects{s.objects}, digestKey)
 	if err != nil {
+		return err
+	}
+	if err := errors.Join(s.followSigning(), s.followRoot()); err != nil {
 		return err
 	}
 	if s.runner, err = s.controllers(); err != nil {

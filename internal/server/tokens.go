@@ -44,7 +44,7 @@ func (s *Server) issuer() *issuing.Tokens {
 		Audiences:      s.cfg.Audiences(),
 		MaxLifetime:    time.Duration(sa.MaxTokenExpiration),
 		ExtendLifetime: sa.ExtendTokenExpiration,
-		Signer:         s.material.signing,
+		Signer:         s.signing,
 		Objects: issuing.Objects{
 			ServiceAccounts: live(s, func(o *objects) api.Objects[*corev1.ServiceAccount] { return o.accounts }),
 			Pods:            live(s, func(o *objects) api.Objects[*corev1.Pod] { return o.pods }),

@@ -2,10 +2,12 @@ package identity_test
 
 import (
 	"crypto/x509/pkix"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -110,7 +112,8 @@ func TestClientCAReload(t *testing.T) {
 	}
 }
 
-// A key that signs no more verifies on, until it is taken out of the files.
+// A key that signs no more verifies on, until it is taken out of the files. All
+// that without a restart, and with the last good keys in force meanwhile.
 func TestKeyRotation(t *testing.T) {
 	old, next := newKey(t), newKey(t)
 	w := start(t, map[string]string{"sign.key": keyPEM(t, old), "verify.pem": publicPEM(t, old)},
@@ -122,14 +125,16 @@ func TestKeyRotation(t *testing.T) {
 		_, a := w.as(credential{token: token}).whoami()
 		return a.code
 	}
-	restart := func() {
-		w.Restart()
-		w.admin = w.administrator()
-	}
+	kid := func(token string) string { return header(t, token)["kid"].(string) }
+	const file = "service-account-key-file"
 
-	w.write("sign.key", keyPEM(t, next))
 	w.write("verify.pem", publicPEM(t, next)+publicPEM(t, old))
-	restart()
+	w.eventually("reading a key that verifies", func() bool { return strings.Contains(w.Log(), keyID(t, next)) })
+	if got := kid(w.token("x", "sa", "", "")); got != keyID(t, old) {
+		t.Errorf("a key that only verifies signed: %s", got)
+	}
+	w.write("sign.key", keyPEM(t, next))
+	w.eventually("signing with the new key", func() bool { return kid(w.token("x", "sa", "", "")) == keyID(t, next) })
 	after := w.token("x", "sa", "", "")
 	for name, token := range map[string]string{"old": before, "legacy": legacy, "new": after} {
 		if got := code(token); got != http.StatusCreated {
@@ -137,19 +142,82 @@ func TestKeyRotation(t *testing.T) {
 		}
 	}
 
+	w.write("verify.pem", publicPEM(t, next)+"-----BEGIN PUBLIC KEY-----\n")
+	w.eventually("telling of a bad file", func() bool { return w.note(file) })
+	if !w.stale(file) || !strings.Contains(w.Log(), "a service account key file is bad; the last good keys stay in force") {
+		t.Error("the metric or the log does not tell of a bad file")
+	}
+	for name, token := range map[string]string{"old": before, "legacy": legacy, "new": after} {
+		if got := code(token); got != http.StatusCreated {
+			t.Errorf("while a file is bad the %s token: %d", name, got)
+		}
+	}
+
 	w.write("verify.pem", publicPEM(t, next))
-	restart()
-	if got := code(after); got != http.StatusCreated {
-		t.Errorf("with the new key the new token: %d", got)
+	w.eventually("refusing the key that is gone", func() bool { return code(before) == http.StatusUnauthorized })
+	if w.note(file) || w.stale(file) {
+		t.Error("a mended file is told of")
 	}
-	for name, token := range map[string]string{"old": before, "legacy": legacy} {
-		if got := code(token); got != http.StatusUnauthorized {
-			t.Errorf("with the new key the %s token: %d", name, got)
+	ended := func(when string) {
+		if got := code(after); got != http.StatusCreated {
+			t.Errorf("%s, with the new key the new token: %d", when, got)
 		}
-		if got := w.admin.review(token); got.Authenticated {
-			t.Errorf("with the new key a TokenReview of the %s token: %+v", name, got)
+		for name, token := range map[string]string{"old": before, "legacy": legacy} {
+			if got := code(token); got != http.StatusUnauthorized {
+				t.Errorf("%s, with the new key the %s token: %d", when, name, got)
+			}
+			if got := w.admin.review(token); got.Authenticated {
+				t.Errorf("%s, with the new key a TokenReview of the %s token: %+v", when, name, got)
+			}
 		}
 	}
+	ended("without a restart")
+	// The store knows that the old key signs no more, or this would be refused.
+	w.Restart()
+	w.admin = w.administrator()
+	ended("after a restart")
+}
+
+// A server does not stop to accept what others on its store sign: keys that leave
+// out the one that signed last are refused, as at a start.
+func TestKeysThatLeaveOneOut(t *testing.T) {
+	old, next := newKey(t), newKey(t)
+	w := start(t, map[string]string{"sign.key": keyPEM(t, old), "verify.pem": publicPEM(t, old) + publicPEM(t, next)},
+		"--service-account-signing-key-file=DIR/sign.key", "--service-account-key-file=DIR/verify.pem")
+	w.namespace("x")
+	w.account("x", "sa")
+	token := w.token("x", "sa", "", "")
+	w.write("verify.pem", publicPEM(t, next))
+	w.eventually("reading the file", func() bool { return strings.Count(w.Log(), "service account keys reloaded") > 0 })
+	w.write("sign.key", keyPEM(t, next))
+	w.eventually("telling of keys that leave one out", func() bool { return w.note("service-account-key-file") })
+	if log := w.Log(); !strings.Contains(log, "service account key "+keyID(t, old)+" is not among ours: add it with --service-account-key-file") {
+		t.Error("the log does not say what is missing")
+	}
+	if _, a := w.as(credential{token: token}).whoami(); a.code != http.StatusCreated {
+		t.Errorf("with the last good keys: %d", a.code)
+	}
+}
+
+// The root CA that pods are told follows its file.
+func TestRootCAReload(t *testing.T) {
+	first, second := newAuthority(t, "first"), newAuthority(t, "second")
+	w := start(t, map[string]string{"root.pem": first.pem()}, "--root-ca-file=DIR/root.pem")
+	told := func() string {
+		var cm corev1.ConfigMap
+		if a := w.admin.ask("GET", inNamespace("default", "configmaps/kube-root-ca.crt"), nil); a.code != http.StatusOK || json.Unmarshal([]byte(a.body), &cm) != nil {
+			return ""
+		}
+		return cm.Data["ca.crt"]
+	}
+	w.eventually("publishing the first", func() bool { return told() == first.pem() })
+	w.write("root.pem", "no certificate")
+	w.eventually("telling of a bad file", func() bool { return w.note("root-ca-file") })
+	if !w.stale("root-ca-file") || told() != first.pem() {
+		t.Error("a bad file is in force, or not told of")
+	}
+	w.write("root.pem", second.pem())
+	w.eventually("publishing the second", func() bool { return told() == second.pem() })
 }
 
 // What is granted and taken back is in force soon, and what cannot be decided

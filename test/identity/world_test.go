@@ -244,14 +244,18 @@ func (w *world) eventually(what string, done func() bool) {
 	}
 }
 
-// claims returns what a token says.
-func claims(t *testing.T, token string) map[string]any {
+// claims returns what a token says, and header what it says of itself.
+func claims(t *testing.T, token string) map[string]any { return part(t, token, 1) }
+
+func header(t *testing.T, token string) map[string]any { return part(t, token, 0) }
+
+func part(t *testing.T, token string, n int) map[string]any {
 	t.Helper()
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
 		t.Fatalf("a token of %d parts", len(parts))
 	}
-	text, err := base64.RawURLEncoding.DecodeString(parts[1])
+	text, err := base64.RawURLEncoding.DecodeString(parts[n])
 	if err != nil {
 		t.Fatal(err)
 	}
