@@ -16,7 +16,7 @@ var layers = []layer{
 	{"files", []string{"internal/pki/wholefile"}},
 	{"mechanism", []string{
 		"internal/compact", "internal/config/strictyaml", "internal/etcd", "internal/etcd/...", "internal/fieldname", "internal/flight", "internal/jose", "internal/keyring",
-		"internal/keyset", "internal/kubeconfig", "internal/listener", "internal/outcall", "internal/pki", "internal/reload", "internal/tarpit", "internal/turns",
+		"internal/keyset", "internal/kubeconfig", "internal/listener", "internal/outcall", "internal/passhash", "internal/pki", "internal/reload", "internal/tarpit", "internal/turns",
 	}},
 	{"contracts", []string{"authn", "authz"}},
 	{"decision", []string{
@@ -40,6 +40,7 @@ var sideways = []edge{
 	{"internal/keyring", "internal/reload"},
 	{"internal/controller/clusterinfo", "authn/bootstrap"},
 	{"internal/controller/tokencleaner", "authn/bootstrap"},
+	{"authn/password", "authn/verified"},
 	{"authn/serviceaccount", "authn/verified"},
 	{"authn/webhook", "authn/verified"},
 	{"internal/admission", "authz/rbac/escalation"},
@@ -63,6 +64,7 @@ var onlyIn = map[string][]string{
 	"github.com/go-jose/go-jose":                           {"internal/jose"},
 	"github.com/spf13/cobra":                               {"cmd/..."},
 	"github.com/fsnotify/fsnotify":                         {"internal/reload"},
+	"golang.org/x/crypto":                                  {"internal/passhash"},
 	"go.yaml.in/yaml":                                      {"internal/config", "internal/config/..."},
 	"k8s.io/apiserver/pkg/server":                          {"internal/api"},
 	"k8s.io/apiserver/pkg/registry":                        {"internal/api"},
