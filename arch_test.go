@@ -99,6 +99,7 @@ var placement = map[string]string{
 	"authn/generation.go":       "objects that share a generation are only looked up once too often",
 	"authz/rbac/atom.go":        "what is found in the table is compared with what was asked for",
 	"internal/door/infos.go":    "the whole URL is compared",
+	"internal/tarpit/due.go":    "keys that share all their counters wait for each other, at most for some seconds",
 	"internal/tarpit/tarpit.go": "peers that share a place wait for each other, at most for 2 s",
 }
 

@@ -28,15 +28,13 @@ import (
 	"gatehouse.dev/gatehouse/internal/turns"
 )
 
+// A peer may fail ten times a second and twenty times at once before it is made
+// to wait: more than a node does whose token has expired, and far less than one
+// who guesses. At most a refusal waits for what is tedious for people, and well
+// within the patience of clients.
+var pace = Pace{Interval: time.Second / 10, Burst: 20, Longest: 2 * time.Second}
+
 const (
-	// A peer may fail ten times a second and twenty times at once before it is
-	// made to wait: more than a node does whose token has expired, and far less
-	// than one who guesses.
-	interval = time.Second / 10
-	burst    = 20
-	// longest is what a refusal waits at most: tedious for people, and well
-	// within the patience of clients.
-	longest = 2 * time.Second
 	// mostHeld is how many refusals wait at the same time. Each is a goroutine
 	// with its request, up to 50 KiB.
 	mostHeld = 1024
@@ -51,10 +49,8 @@ const (
 // A Tarpit knows who fails often. Use [New]. All methods may be called at the
 // same time.
 type Tarpit struct {
-	seed maphash.Seed
-	// due is until when the failures of a place are paid for, in Unix
-	// nanoseconds: each adds an interval. (The generic cell rate algorithm.)
-	due     [places]atomic.Int64
+	seed    maphash.Seed
+	due     [places]Due
 	holding atomic.Int64
 	held    atomic.Uint64
 	entered *turns.Turns
@@ -67,7 +63,7 @@ func New() *Tarpit { return &Tarpit{seed: maphash.MakeSeed(), entered: turns.New
 // Hold counts a failure of the peer, and returns when it may be told, or at once
 // if ctx is done.
 func (t *Tarpit) Hold(ctx context.Context, peer netip.Addr) {
-	wait := t.fail(peer, time.Now())
+	wait := t.place(peer).Fail(pace, time.Now())
 	if wait <= 0 {
 		return
 	}
@@ -85,21 +81,7 @@ func (t *Tarpit) Hold(ctx context.Context, peer netip.Addr) {
 	}
 }
 
-// fail counts a failure, and returns how long it waits.
-func (t *Tarpit) fail(peer netip.Addr, at time.Time) time.Duration {
-	place := t.place(peer)
-	now := at.UnixNano()
-	for {
-		before := place.Load()
-		due := max(before, now-int64(burst*interval)) + int64(interval)
-		due = min(due, now+int64(longest))
-		if place.CompareAndSwap(before, due) {
-			return time.Duration(due - now)
-		}
-	}
-}
-
-func (t *Tarpit) place(peer netip.Addr) *atomic.Int64 {
+func (t *Tarpit) place(peer netip.Addr) *Due {
 	return &t.due[maphash.Comparable(t.seed, peer)%places]
 }
 
@@ -107,7 +89,7 @@ func (t *Tarpit) place(peer netip.Addr) *atomic.Int64 {
 // looked at: at once, unless the peer has failed often of late. The caller calls
 // leave when it has. Enter gives up with an error if ctx is done.
 func (t *Tarpit) Enter(ctx context.Context, peer netip.Addr) (leave func(), err error) {
-	if t.place(peer).Load() <= time.Now().UnixNano() {
+	if t.place(peer).Owed(time.Now()) <= 0 {
 		return func() {}, nil
 	}
 	if err := t.entered.Take(peer, false, ctx.Done(), time.Time{}); err != nil {
