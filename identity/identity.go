@@ -48,6 +48,7 @@ type Method string
 const (
 	ClientCertificate    Method = "X509"
 	StaticToken          Method = "StaticToken"
+	Password             Method = "Password"
 	ServiceAccount       Method = "ServiceAccount"
 	LegacyServiceAccount Method = "LegacyServiceAccount"
 	BootstrapToken       Method = "BootstrapToken"
@@ -74,6 +75,8 @@ type Credential struct {
 	// Kubernetes gives it in [CredentialIDKey]: "JTI=..." or "X509SHA256=...".
 	// A static credential has the name of its line, or a keyed digest; a bootstrap
 	// token "TOKENID=..." and the part of it that is no secret.
+	// A static credential has the name of its line, as "NAME=..." or "USER=...",
+	// or a keyed digest, as "TOKEN=...".
 	ID string
 	// IssuedAt and ExpiresAt are zero where the credential does not tell.
 	IssuedAt  time.Time

@@ -107,7 +107,7 @@ func Parse(text string) (*Hash, error) {
 	case strings.HasPrefix(text, "$2a$"), strings.HasPrefix(text, "$2b$"), strings.HasPrefix(text, "$2y$"):
 		return parseBcrypt(text)
 	}
-	return nil, fmt.Errorf("%s, which is not accepted: only bcrypt and argon2id are", form(text))
+	return nil, fmt.Errorf("%s, and only bcrypt and argon2id are accepted", form(text))
 }
 
 // form names the form of a hash that is not accepted.

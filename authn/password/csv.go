@@ -1,0 +1,132 @@
+package password
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"gatehouse.dev/gatehouse/internal/passhash"
+)
+
+// OpenCSV reads a file in the format of Kubernetes' former --basic-auth-file:
+// records of a password, a user name, a UID and, optionally, the groups with
+// commas between them. Of two records with one name the later counts. Notify,
+// which may be nil, is called after each later reading: with nil once it is in
+// force, or with what is wrong.
+//
+// The file has the passwords in plain text. In memory there are only digests of
+// them, under a key of this process.
+func OpenCSV(path string, notify func(error)) (*Source, error) {
+	k := digestKey(make([]byte, sha256.Size))
+	rand.Read(k)
+	return open(path, nil, k.readCSV, notify)
+}
+
+// A digestKey makes digests of passwords, which are quick to compare.
+type digestKey []byte
+
+// A digest is what is kept of a password in plain text.
+type digest struct {
+	key  digestKey
+	name string
+	sum  []byte
+}
+
+func (k digestKey) digest(name, password string) digest {
+	return digest{k, strings.Clone(name), k.sum(name, password)}
+}
+
+func (k digestKey) sum(name, password string) []byte {
+	mac := hmac.New(sha256.New, k)
+	fmt.Fprintf(mac, "gatehouse.dev password %d %s", len(name), name)
+	mac.Write([]byte(password))
+	return mac.Sum(nil)
+}
+
+// Matches implements hash, in constant time.
+func (d digest) Matches(password string) bool {
+	return hmac.Equal(d.sum, d.key.sum(d.name, password))
+}
+
+// readCSV parses a file. Errors and warnings name the record by its number, and
+// never what is in it but the reserved name.
+func (k digestKey) readCSV(data []byte) (*reading, error) {
+	out := &reading{decoys: []decoy{{hash: digest{key: k, sum: make([]byte, sha256.Size)}}}}
+	at := map[string]int{}
+	r := csv.NewReader(bytes.NewReader(data))
+	r.FieldsPerRecord = -1
+	r.ReuseRecord = true
+	for n := 1; ; n++ {
+		record, err := r.Read()
+		if err == io.EOF {
+			return out, nil
+		}
+		if err != nil {
+			return nil, plain(err)
+		}
+		if len(record) < 3 {
+			return nil, fmt.Errorf("record %d: need at least 3 columns (password, user name, user uid), found %d", n, len(record))
+		}
+		if record[0] == "" {
+			out.warn("record %d: empty password, record ignored", n)
+			continue
+		}
+		if record[1] == "" {
+			return nil, fmt.Errorf("record %d: empty user name: write whose password it is", n)
+		}
+		l, err := out.line(k, n, record)
+		if err != nil {
+			return nil, err
+		}
+		if i, ok := at[l.name]; ok {
+			out.warn("record %d: duplicate user name, the earlier record is ignored", n)
+			out.lines[i] = l
+			continue
+		}
+		at[l.name] = len(out.lines)
+		out.lines = append(out.lines, l)
+	}
+}
+
+// line takes one record. It clones what it keeps, because the strings of a
+// record share their memory with the password.
+func (out *reading) line(k digestKey, n int, record []string) (line, error) {
+	l := line{name: strings.Clone(record[1]), uid: strings.Clone(record[2]), where: fmt.Sprintf("record %d", n)}
+	if len(record) > 3 {
+		for _, g := range strings.Split(strings.Clone(record[3]), ",") {
+			if g == "" {
+				out.warn("record %d: empty group name, group ignored", n)
+				continue
+			}
+			l.groups = append(l.groups, g)
+		}
+	}
+	if name := reservedName(l.name, l.groups); name != "" {
+		return line{}, fmt.Errorf("record %d: %q begins with %s, which no password may stand for: remove the record, or use another name", n, name, reserved)
+	}
+	if strings.Contains(l.name, ":") {
+		out.warn("record %d: the user name has a colon, so that nobody can log in with it", n)
+	}
+	d := k.digest(l.name, record[0])
+	l.hash, l.work, l.print = d, passhash.Work{}, string(d.sum)
+	return l, nil
+}
+
+func (out *reading) warn(format string, n int) {
+	out.warnings = append(out.warnings, fmt.Sprintf(format, n))
+}
+
+// plain returns where and why a CSV file is wrong. The error of the standard
+// library says no more than that, and this keeps it so.
+func plain(err error) error {
+	if p, ok := errors.AsType[*csv.ParseError](err); ok {
+		return fmt.Errorf("line %d, column %d: %w", p.Line, p.Column, p.Err)
+	}
+	return err
+}
