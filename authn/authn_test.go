@@ -213,6 +213,22 @@ func TestBearerAloneRefusesUnknownTokens(t *testing.T) {
 	}
 }
 
+// A header of a scheme that somebody else reads is not refused as a token, and
+// never served as a stranger's if nobody else takes it.
+func TestBearerLeavesOtherSchemes(t *testing.T) {
+	for header, want := range map[string]bool{
+		"Basic amFuZTp4": true, "basic amFuZTp4": true, "Basic": true, "Basic ": true,
+		"Basic\tamFuZTp4": false, "Basics x": false, "Negotiate x": false, "Bearer bad": false, "": false, " Basic x": false,
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Authorization", header)
+		_, err := authn.Bearer(authn.Tokens(verifier{"good", authn.ErrNoCredential}), "Basic").Authenticate(r)
+		if errors.Is(err, authn.ErrNoCredential) != want {
+			t.Errorf("%q: %v, want it left to others = %v", header, err, want)
+		}
+	}
+}
+
 func TestAnonymousPaths(t *testing.T) {
 	some := authn.OrAnonymous(authn.Chain(), anonymous.New("/healthz", "/livez"))
 	for path, want := range map[string]bool{

@@ -3,6 +3,7 @@ package authn
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 
 	"gatehouse.dev/gatehouse/identity"
@@ -13,7 +14,10 @@ import (
 // groups reach 8 KiB.
 const MaxToken = 16 << 10
 
-type bearer struct{ tokens TokenVerifier }
+type bearer struct {
+	tokens TokenVerifier
+	others []string
+}
 
 // Bearer returns an [Authenticator] of the bearer token in the Authorization
 // header of a request (RFC 6750 section 2.1).
@@ -21,11 +25,12 @@ type bearer struct{ tokens TokenVerifier }
 // It reads the header strictly: one header, the word Bearer in any case, one
 // space, the token. An Authorization header of any other form is not absent but
 // refused, so that its sender learns that it counts for nothing; an
-// authenticator of another scheme in the same [Chain] may still accept it.
+// authenticator of another scheme in the same [Chain] may still accept it. Where
+// one does, name the scheme in others: headers of those are its own to refuse.
 //
 // The header stays in the request; whoever passes the request on removes it
 // with [RemoveTokens].
-func Bearer(tokens TokenVerifier) Authenticator { return &bearer{tokens} }
+func Bearer(tokens TokenVerifier, others ...string) Authenticator { return &bearer{tokens, others} }
 
 func (b *bearer) Authenticate(r *http.Request) (*Result, error) { return b.climb(r, nil) }
 
@@ -42,7 +47,7 @@ func (b *bearer) climb(r *http.Request, l *ladder) (*Result, error) {
 func (*bearer) Describe() (identity.Method, string) { return AnyBearer, "" }
 
 // read returns the token that r was sent with.
-func (*bearer) read(r *http.Request) (string, error) {
+func (b *bearer) read(r *http.Request) (string, error) {
 	values := r.Header["Authorization"]
 	if len(values) == 0 {
 		return "", errNoHeader
@@ -53,6 +58,10 @@ func (*bearer) read(r *http.Request) (string, error) {
 	const scheme = "Bearer "
 	value := values[0]
 	if len(value) < len(scheme) || !strings.EqualFold(value[:len(scheme)], scheme) {
+		word, _, _ := strings.Cut(value, " ")
+		if slices.ContainsFunc(b.others, func(other string) bool { return strings.EqualFold(word, other) }) {
+			return "", errOtherScheme
+		}
 		return "", malformed(unread(value), mendHeader)
 	}
 	return value[len(scheme):], nil
@@ -125,8 +134,9 @@ func unknownTo(passed []answer) error {
 const mendUnknown = "nobody who is asked here knows the token: see above what each of them found, and configure the one that issued it, or get a token of one that is configured"
 
 var (
-	errNoHeader = Pass(AnyBearer, "there is no Authorization header")
-	errTooLong  = malformed("the bearer token is longer than 16 KiB", mendLong)
+	errNoHeader    = Pass(AnyBearer, "there is no Authorization header")
+	errOtherScheme = Pass(AnyBearer, "the Authorization header is of another scheme")
+	errTooLong     = malformed("the bearer token is longer than 16 KiB", mendLong)
 )
 
 type tokens []TokenVerifier
