@@ -28,6 +28,7 @@ import (
 	"gatehouse.dev/gatehouse/authn/clientcert"
 	"gatehouse.dev/gatehouse/authn/frontproxy"
 	"gatehouse.dev/gatehouse/authn/jwt"
+	"gatehouse.dev/gatehouse/authn/password"
 	"gatehouse.dev/gatehouse/authn/statictoken"
 	"gatehouse.dev/gatehouse/authn/verified"
 	"gatehouse.dev/gatehouse/authn/webhook"
@@ -65,6 +66,7 @@ func TestReservedNames(t *testing.T) {
 		"client certificate":       {ca.client, true, true},
 		"token file":               {tokenFile, true, true},
 		"front proxy":              {ca.proxy, true, true},
+		"password file":            {passwordFile, false, false},
 		"JWT":                      {mapped{}.login, false, false},
 		"JWT, other names allowed": {mapped{reserved: []string{"system:other", "system:"}}.login, false, false},
 		"JWT, groups elsewhere":    {mapped{elsewhere: true}.login, false, false},
@@ -162,6 +164,25 @@ func (h hooked) login(t *testing.T, user string, groups []string) (*authn.Result
 		t.Fatal(err)
 	}
 	return bearer(v, "secret")
+}
+
+func passwordFile(t *testing.T, user string, groups []string) (*authn.Result, error) {
+	path := filepath.Join(t.TempDir(), "passwords.csv")
+	line := fmt.Sprintf("secret,%s,1,%q\n", user, strings.Join(groups, ","))
+	if err := os.WriteFile(path, []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	source, err := password.OpenCSV(path, nil)
+	if err != nil {
+		return nil, err // the file is refused as a whole
+	}
+	a, err := password.New(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest("GET", "/", nil)
+	r.SetBasicAuth(user, "secret")
+	return asked(a, r)
 }
 
 // A mapped issuer is one whose tokens name users and groups as they are.
