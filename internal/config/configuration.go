@@ -171,6 +171,19 @@ type Authentication struct {
 	// keeps the ConfigMap cluster-info of kube-public, which anybody may read.
 	// Default: false.
 	BootstrapTokens bool `json:"bootstrapTokens" flag:"enable-bootstrap-token-auth"`
+	// The CSV file of user names and passwords, as Kubernetes read it before
+	// 1.19: password, user, UID and, in quotes, the groups. The passwords stand
+	// in it in plain text: prefer htpasswdFile.
+	// Default: none.
+	BasicAuthFile string `json:"basicAuthFile" flag:"basic-auth-file" path:"read"`
+	// The file of user names and hashes of their passwords, in the format of
+	// htpasswd. The hashes are bcrypt or argon2id.
+	// Default: none.
+	HtpasswdFile string `json:"htpasswdFile" flag:"htpasswd-file" path:"read"`
+	// The file of the groups of these users, in the format of Apache's
+	// AuthGroupFile: a group, a colon, and its users. Needs htpasswdFile.
+	// Default: none.
+	HtpasswdGroupsFile string `json:"htpasswdGroupsFile" flag:"htpasswd-groups-file" path:"read"`
 	// What the server calls itself in the audiences of a token. A token for
 	// none of them is refused. Without it, the service account issuers.
 	// Default: none.

@@ -55,6 +55,7 @@ authentication-token-webhook-config-file string
 authentication-token-webhook-reserved-name stringArray []                not in kube-apiserver
 authentication-token-webhook-version    string        v1beta1
 authorization-mode                      stringSlice   [RBAC]            kube-apiserver: [AlwaysAllow]
+basic-auth-file                         string                          of kube-apiserver 1.18
 bind-address                            ip            0.0.0.0
 cert-dir                                string                          kube-apiserver: /var/run/kubernetes
 client-ca-file                          string
@@ -70,6 +71,8 @@ etcd-keyfile                            string
 etcd-prefix                             string        /registry
 etcd-servers                            stringSlice   []
 external-hostname                       string
+htpasswd-file                           string                          not in kube-apiserver
+htpasswd-groups-file                    string                          not in kube-apiserver
 jwt-claim-sources                       stringSlice   []                not in kube-apiserver
 jwt-max-key-age                         duration      24h0m0s           not in kube-apiserver
 jwt-reserved-name                       stringArray   []                not in kube-apiserver

@@ -46,6 +46,7 @@ func (c *Configuration) Validate() error {
 	k.storage()
 	k.etcd()
 	k.requestHeader()
+	k.passwords()
 	k.serviceAccounts()
 	k.issuers()
 	k.tokenWebhook()

@@ -146,6 +146,16 @@ var validations = []struct {
 	{"anonymous twice", minimal, []string{"--authentication-config=pki/authentication.yaml", "--anonymous-auth=true"}, []string{"--anonymous-auth: may not be given where"}},
 	{"everything allowed to the issuers' anonymous", minimal, []string{"--authentication-config=pki/authentication.yaml", "--authorization-mode=AlwaysAllow"}, []string{"--authentication-config: its anonymous requests together with AlwaysAllow"}},
 	{"proxy", minimal, proxied, nil},
+	{"passwords", minimal, []string{"--basic-auth-file=pki/users.csv", "--htpasswd-file=pki/users.htpasswd", "--htpasswd-groups-file=pki/groups"}, nil},
+	{"passwords that are not there", minimal, []string{"--basic-auth-file=no", "--htpasswd-file=pki", "--htpasswd-groups-file=no"}, []string{
+		"--basic-auth-file: no: no such file", "--htpasswd-file: pki: is a folder", "--htpasswd-groups-file: no: no such file",
+	}},
+	{"passwords in another format", minimal, []string{"--basic-auth-file=pki/ca.crt", "--htpasswd-file=pki/users.csv", "--htpasswd-groups-file=pki/users.csv"}, []string{
+		"--basic-auth-file: reading pki/ca.crt: record 1: need at least 3 columns",
+		"--htpasswd-file: reading pki/users.csv: line 1: there is no colon after a user name",
+		"--htpasswd-groups-file: reading pki/users.csv: line 1: there is no colon",
+	}},
+	{"groups without passwords", minimal, []string{"--htpasswd-groups-file=pki/groups"}, []string{"--htpasswd-groups-file: has no effect without authentication.htpasswdFile (--htpasswd-file)"}},
 	{"proxy with all", minimal, append(proxied[:2:2], "--requestheader-allowed-names=a,b", "--requestheader-uid-headers=x-remote-uid,Other",
 		"--requestheader-group-headers=X-Remote-Group", "--requestheader-extra-headers-prefix=X-Remote-Extra-"), nil},
 	{"proxy without CA", minimal, []string{"--requestheader-allowed-names=a", "--requestheader-username-headers=X-Remote-User"}, []string{

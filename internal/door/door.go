@@ -12,6 +12,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -25,7 +26,8 @@ import (
 	"gatehouse.dev/gatehouse/internal/audit"
 )
 
-// Config is what the door is made of. All fields but ProxyHeaders must be set.
+// Config is what the door is made of. All fields but ProxyHeaders and Challenges
+// must be set.
 type Config struct {
 	Authenticator authn.Authenticator
 	Authorizer    authz.Authorizer
@@ -33,7 +35,10 @@ type Config struct {
 	// ProxyHeaders are those in which an authenticating proxy is believed. Nobody
 	// behind the door sees them, nor the usual ones where there are none here.
 	ProxyHeaders frontproxy.Headers
-	Audit        *audit.Trail
+	// Challenges are what a 401 offers besides bearer tokens, each as a value of
+	// WWW-Authenticate (RFC 9110 section 11.6.1).
+	Challenges []string
+	Audit      *audit.Trail
 	// Handler answers the requests that were let in.
 	Handler http.Handler
 	// Codecs encode the door's own answers.
@@ -69,16 +74,18 @@ type Metrics interface {
 type door struct {
 	Config
 	recorder *audit.Recorder
-	keys     *keys
-	infos    *infos
-	reading  limit
-	mutating limit
+	// challenges are all that a 401 offers.
+	challenges []string
+	keys       *keys
+	infos      *infos
+	reading    limit
+	mutating   limit
 }
 
 // New returns the handler that every request of the server enters by.
 func New(cfg Config) http.Handler {
 	d := &door{
-		Config: cfg, keys: learnKeys(), infos: newInfos(),
+		Config: cfg, challenges: slices.Concat([]string{"Bearer"}, cfg.Challenges), keys: learnKeys(), infos: newInfos(),
 		reading: newLimit(cfg.MaxReading), mutating: newLimit(cfg.MaxMutating),
 	}
 	d.recorder = &audit.Recorder{Trail: cfg.Audit, LongRunning: longRunning, Annotations: annotations, Log: cfg.Log}

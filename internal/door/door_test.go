@@ -184,6 +184,20 @@ func TestFailsClosed(t *testing.T) {
 	}
 }
 
+// A 401 offers what a server takes, and every answer offers the same.
+func TestChallenges(t *testing.T) {
+	for _, more := range [][]string{nil, {`Basic realm="x"`}, {"Negotiate", `Basic realm="x"`}} {
+		h := newDoor(t, func(c *door.Config) {
+			c.Authenticator, c.Challenges = as{err: authn.Refuse("Test", authn.Other, "bad")}, more
+		})
+		for range 2 {
+			if got, want := answer(h, request("GET", "/version")).Header()["Www-Authenticate"], append([]string{"Bearer"}, more...); !slices.Equal(got, want) {
+				t.Errorf("offers %q, want %q", got, want)
+			}
+		}
+	}
+}
+
 // denies is an authorizer of Kubernetes that denies everything.
 type denies struct{ why string }
 

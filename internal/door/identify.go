@@ -66,7 +66,7 @@ func (d *door) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		"method", r.Method, "path", r.URL.Path, "peer", r.RemoteAddr, "auditID", w.Header().Get("Audit-Id"))
 	d.recorder.Refuse(w, r, err, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
-		w.Header().Set("WWW-Authenticate", "Bearer")
+		w.Header()["Www-Authenticate"] = d.challenges
 		d.fail(w, r, apierrors.NewUnauthorized("Unauthorized"))
 	}))
 }

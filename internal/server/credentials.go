@@ -30,6 +30,8 @@ type credentials struct {
 	requests authn.Authenticator
 	tokens   authn.TokenVerifier
 	files    []followed
+	// challenges are what a 401 offers besides bearer tokens.
+	challenges []string
 	// keepers keep up to date what is in no file, until their context ends.
 	keepers []func(context.Context)
 	// accountKeys are those that service account tokens are verified with.
@@ -54,7 +56,7 @@ type followed struct {
 }
 
 // identify builds the authenticators in Kubernetes' order: proxies, certificates,
-// tokens, then nobody (k8s.io/kubernetes pkg/kubeapiserver/authenticator).
+// tokens, passwords, then nobody (k8s.io/kubernetes pkg/kubeapiserver/authenticator).
 func (s *Server) identify(objects serviceaccount.Objects, digestKey []byte) (*credentials, error) {
 	cfg, m, log := s.cfg, s.material, s.log
 	c := &credentials{changed: make(chan struct{}, 1)}
@@ -75,9 +77,7 @@ func (s *Server) identify(objects serviceaccount.Objects, digestKey []byte) (*cr
 		if err != nil {
 			return nil, err
 		}
-		for _, w := range static.Warnings() {
-			log.Warn("token file", "file", file, "warning", w)
-		}
+		warn(log, "token file", file, static.Warnings())
 		c.follow("token-auth-file", static.Status, static.Run)
 		tokens = append(tokens, static)
 	}
@@ -116,7 +116,10 @@ func (s *Server) identify(objects serviceaccount.Objects, digestKey []byte) (*cr
 		return nil, err
 	}
 	c.tokens = verified.Tokens(table, authn.AnyBearer, all)
-	c.requests = authn.Chain(append(chain, authn.Bearer(c.tokens), authn.WebSocket(c.tokens))...)
+	if chain, err = c.headers(cfg, chain, log); err != nil {
+		return nil, err
+	}
+	c.requests = authn.Chain(chain...)
 	if served.Enabled {
 		c.requests = authn.OrAnonymous(c.requests, anonymous.New(served.Paths...))
 	}

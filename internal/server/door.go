@@ -45,6 +45,7 @@ func (s *Server) door() (http.Handler, error) {
 		Authorizer:    s.authorizer,
 		Impersonation: impersonation.New(s.authorizer, s.metrics),
 		ProxyHeaders:  proxyHeaders(s.cfg),
+		Challenges:    s.credentials.challenges,
 		Audit:         s.trail,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch {

@@ -1,0 +1,79 @@
+package server
+
+import (
+	"log/slog"
+
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/authn/password"
+	"gatehouse.dev/gatehouse/internal/config"
+)
+
+// basicChallenge is what a 401 offers where there are passwords. That they are
+// read as UTF-8 has to be told (RFC 7617 section 2.1).
+const basicChallenge = `Basic realm="gatehouse", charset="UTF-8"`
+
+// headers adds to chain what authenticates by the headers of a request: bearer
+// tokens, and passwords if there are any.
+func (c *credentials) headers(cfg *config.Configuration, chain []authn.Authenticator, log *slog.Logger) ([]authn.Authenticator, error) {
+	passwords, err := c.passwords(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	if passwords == nil {
+		return append(chain, authn.Bearer(c.tokens), authn.WebSocket(c.tokens)), nil
+	}
+	c.challenges = append(c.challenges, basicChallenge)
+	return append(chain, authn.Bearer(c.tokens, password.Scheme), authn.WebSocket(c.tokens), passwords), nil
+}
+
+// passwords opens the files of passwords, and returns nil if there are none.
+func (c *credentials) passwords(cfg *config.Configuration, log *slog.Logger) (*password.Authenticator, error) {
+	a := cfg.Authentication
+	var sources []*password.Source
+	if file := a.HtpasswdFile; file != "" {
+		source, err := c.htpasswd(file, a.HtpasswdGroupsFile, log)
+		if err != nil {
+			return nil, err
+		}
+		sources = append(sources, source)
+	}
+	if file := a.BasicAuthFile; file != "" {
+		source, err := password.OpenCSV(file, reporter(log, "password file", file))
+		if err != nil {
+			return nil, err
+		}
+		c.follow("basic-auth-file", source.Status, source.Run)
+		warn(log, "password file", file, source.Warnings())
+		log.Warn("the passwords in the file are in plain text; use --htpasswd-file instead", "file", file)
+		sources = append(sources, source)
+	}
+	if len(sources) == 0 {
+		return nil, nil
+	}
+	return password.New(sources...)
+}
+
+func (c *credentials) htpasswd(file, groupsFile string, log *slog.Logger) (*password.Source, error) {
+	var groups *password.Groups
+	if groupsFile != "" {
+		var err error
+		if groups, err = password.OpenGroups(groupsFile, reporter(log, "group file", groupsFile)); err != nil {
+			return nil, err
+		}
+		c.follow("htpasswd-groups-file", groups.Status, groups.Run)
+	}
+	source, err := password.OpenHtpasswd(file, groups, reporter(log, "password file", file))
+	if err != nil {
+		return nil, err
+	}
+	c.follow("htpasswd-file", source.Status, source.Run)
+	warn(log, "password file", file, source.Warnings())
+	return source, nil
+}
+
+// warn logs what is odd but allowed in a file.
+func warn(log *slog.Logger, what, file string, warnings []string) {
+	for _, w := range warnings {
+		log.Warn(what, "file", file, "warning", w)
+	}
+}
