@@ -73,10 +73,9 @@ type Credential struct {
 	Issuer string
 	// ID names this one credential among those of its issuer, in the form that
 	// Kubernetes gives it in [CredentialIDKey]: "JTI=..." or "X509SHA256=...".
-	// A static credential has the name of its line, or a keyed digest; a bootstrap
-	// token "TOKENID=..." and the part of it that is no secret.
 	// A static credential has the name of its line, as "NAME=..." or "USER=...",
-	// or a keyed digest, as "TOKEN=...".
+	// or a keyed digest, as "TOKEN=..."; a bootstrap token "TOKENID=..." and the
+	// part of it that is no secret.
 	ID string
 	// IssuedAt and ExpiresAt are zero where the credential does not tell.
 	IssuedAt  time.Time

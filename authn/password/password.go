@@ -31,6 +31,7 @@ import (
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authn/verified"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/internal/flight"
 )
 
 const (
@@ -39,6 +40,9 @@ const (
 	// remember is for how long: it bounds for how long anything about a password
 	// is kept that is quick to compare with.
 	remember = time.Hour
+	// patience is for how long a password waits for its turn: as long as the
+	// patience of most clients.
+	patience = time.Minute
 )
 
 // An Authenticator authenticates requests by Basic authentication.
@@ -46,7 +50,13 @@ type Authenticator struct {
 	sources []*Source
 	table   *verified.Table[*login]
 	guard   *guard
-	flights flights
+	flights flight.Group[sent, *authn.Result]
+}
+
+// What one peer has sent.
+type sent struct {
+	pair verified.Key
+	peer netip.Addr
 }
 
 // A login is a password that was compared, and good.
@@ -108,7 +118,13 @@ func (a *Authenticator) compare(ctx context.Context, peer netip.Addr, p pair, ke
 		return nil, unlooked(errors.New("too many requests of this peer wait for their password to be compared"))
 	}
 	defer a.guard.inside.leave(peer)
-	return a.flights.do(ctx, flightKey{key, peer}, func() (*authn.Result, error) { return a.attempt(ctx, peer, p, key) })
+	res, err := a.flights.Do(ctx, sent{key, peer}, patience, func(ctx context.Context) (*authn.Result, error) {
+		return a.attempt(ctx, peer, p, key)
+	})
+	if err != nil && err == context.Cause(ctx) {
+		return nil, unlooked(fmt.Errorf("waiting: %w", err))
+	}
+	return res, err
 }
 
 // attempt waits for its turn, and compares the password.

@@ -376,8 +376,11 @@ func TestRefusals(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	if _, err := a.Authenticate(login(ctx, "jane", "right")); err != nil {
-		t.Errorf("a request whose client is gone: %v", err) // there was nothing to wait for
+	for range 100 { // or it was compared in time
+		_, err := a.Authenticate(login(ctx, "jane", "right"))
+		if err != nil && (errors.Is(err, authn.ErrNoCredential) || !strings.Contains(err.Error(), "not looked at")) {
+			t.Errorf("a request whose client is gone: %v", err)
+		}
 	}
 }
 

@@ -25,10 +25,11 @@ func TestSecrecy(t *testing.T) {
 	ca := newAuthority(t, "clients")
 	w := start(t, map[string]string{
 		"ca.pem": ca.pem(), "policy.yaml": everything, "tokens.csv": "canary-static,joe,uid-7,system:masters\n",
-	}, "-v=10", "--enable-bootstrap-token-auth", "--audit-policy-file=DIR/policy.yaml", "--audit-log-path=DIR/audit.log")
+		"users.csv": "canary-password,ann,uid-8\n",
+	}, "-v=10", "--basic-auth-file=DIR/users.csv", "--enable-bootstrap-token-auth", "--audit-policy-file=DIR/policy.yaml", "--audit-log-path=DIR/audit.log")
 	w.namespace("x")
 	w.account("x", "sa")
-	secrets := map[string]string{"static token": "canary-static"}
+	secrets := map[string]string{"static token": "canary-static", "password in the file": "canary-password"}
 	plant := func(name string) string {
 		secrets[name] = "canary-" + strings.ReplaceAll(name, " ", "-")
 		return secrets[name]
@@ -52,15 +53,24 @@ func TestSecrecy(t *testing.T) {
 	w.admin.must("PATCH", inNamespace("kube-system", "secrets/bootstrap-token-abcdef"), `{"data":{"auth-extra-groups":"Y2FuYXJ5LWdyb3Vw"}}`, nil)
 	w.as(credential{token: secrets["bootstrap token"]}).whoami()
 	secrets["group of a bootstrap token"] = "canary-group"
+	withPassword := func(name, password string) int {
+		r := http.Request{Header: http.Header{}}
+		r.SetBasicAuth(name, password)
+		_, a := w.as(credential{header: r.Header}).whoami()
+		return a.code
+	}
+	if code := withPassword("ann", "canary-password"); code != http.StatusCreated {
+		t.Errorf("a right password: %d", code)
+	}
 	// Credentials that are refused, in every place that people put them.
 	w.as(credential{token: plant("bad token")}).whoami()
 	w.admin.review(plant("reviewed token"))
 	for name, scheme := range map[string]string{"odd scheme": "Token ", "no scheme": "", "basic": "Basic ", "tab": "Bearer\t"} {
 		w.as(credential{header: http.Header{"Authorization": {scheme + plant(name)}}}).whoami()
 	}
-	basic := http.Request{Header: http.Header{}}
-	basic.SetBasicAuth("joe", plant("password"))
-	w.as(credential{header: basic.Header}).whoami()
+	withPassword("joe", plant("password of nobody"))
+	withPassword("ann", plant("wrong password"))
+	withPassword(plant("password in the wrong place"), "ann")
 	w.admin.ask("GET", "/api/v1/namespaces?access_token="+url.QueryEscape(plant("token in the URL")), nil)
 	w.as(credential{header: http.Header{
 		"Connection": {"Upgrade"}, "Upgrade": {"websocket"},
