@@ -106,7 +106,9 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 	}
 	live, err := v.secrets.Live(ctx, name)
 	if err != nil {
-		return nil, refusal(name, authn.Explained(fmt.Errorf("cannot be looked up: %w", err), authn.Unavailable, nil))
+		return nil, refusal(name, authn.Explained(fmt.Errorf("cannot be looked up: %w", err), authn.Unavailable, func() authn.Facts {
+			return authn.Facts{Mend: "see why the store does not answer; the token may be good"}
+		}))
 	}
 	if live == nil {
 		return nil, errUnknown
@@ -132,9 +134,13 @@ func refusal(name string, err error) error {
 	}
 }
 
-// bad returns what is wrong with a Secret, and what would mend it.
-func bad(kind authn.Kind, text, mend string) error {
-	return authn.Explained(errors.New(text), kind, func() authn.Facts { return authn.Facts{Mend: mend} })
+// bad returns what is wrong with a Secret: what was looked at last, and what
+// would mend it. Of what stands in the Secret nothing is repeated but its type
+// and its end.
+func bad(kind authn.Kind, text string, failed authn.Check, mend string) error {
+	return authn.Explained(errors.New(text), kind, func() authn.Facts {
+		return authn.Facts{Checks: []authn.Check{failed}, Mend: mend}
+	})
 }
 
 const makeAnother = "make another token, as with: kubeadm token create"
@@ -143,24 +149,33 @@ const makeAnother = "make another token, as with: kubeadm token create"
 func judge(s *Secret, id, secret string, now time.Time) (*identity.Identity, error) {
 	switch {
 	case s.Deleted:
-		return nil, bad(authn.Revoked, "is deleted and awaiting removal", makeAnother)
+		return nil, bad(authn.Revoked, "is deleted and awaiting removal",
+			authn.Check{What: "the Secret", Got: "being deleted", Want: "there"}, makeAnother)
 	case s.Type != SecretType || s.Data == nil:
-		return nil, bad(authn.Unsuitable, "has invalid type, expected "+SecretType, "delete the Secret, and make it again with that type")
+		return nil, bad(authn.Unsuitable, "has invalid type, expected "+SecretType,
+			authn.Check{What: "type", Got: s.Type, Want: SecretType + ", with data"}, "delete the Secret, and make it again with that type")
 	case subtle.ConstantTimeCompare(s.Data[secretKey], []byte(secret)) != 1:
-		return nil, bad(authn.BadProof, "has invalid value for key "+secretKey, "present the whole token that the Secret was made for, or "+makeAnother)
+		return nil, bad(authn.BadProof, "has invalid value for key "+secretKey,
+			authn.Check{What: secretKey, Got: "another one", Want: "the second part of the token"},
+			"present the whole token that the Secret was made for, or "+makeAnother)
 	case string(s.Data[idKey]) != id:
-		return nil, bad(authn.Unsuitable, "has invalid value for key "+idKey, "write there what the name of the Secret ends with")
+		return nil, bad(authn.Unsuitable, "has invalid value for key "+idKey,
+			authn.Check{What: idKey, Got: "another one", Want: id}, "write there what the name of the Secret ends with")
 	}
 	end, err := inTime(s, now)
 	if err != nil {
 		return nil, err
 	}
 	if !s.May(Authentication) {
-		return nil, bad(authn.Unsuitable, "not marked "+Authentication+"=true", "write that into the Secret if the token is to let somebody in")
+		return nil, bad(authn.Unsuitable, "not marked "+Authentication+"=true",
+			authn.Check{What: Authentication, Got: "something else or nothing", Want: "true"},
+			"write that into the Secret if the token is to let somebody in")
 	}
 	groups, err := s.groups()
 	if err != nil {
-		return nil, bad(authn.Unsuitable, "has invalid value for key "+groupsKey+": "+err.Error(), "correct that name in the Secret; names are separated by commas alone")
+		return nil, bad(authn.Unsuitable, "has invalid value for key "+groupsKey+": "+err.Error(),
+			authn.Check{What: groupsKey, Got: "a name of another form", Want: groupForm},
+			"correct that name in the Secret; names are separated by commas alone")
 	}
 	name := UserPrefix + id
 	return &identity.Identity{
@@ -181,9 +196,9 @@ func inTime(s *Secret, now time.Time) (time.Time, error) {
 	}
 	if end.IsZero() {
 		return end, bad(authn.Expired, "its "+expirationKey+" is no moment in the form 2026-01-02T15:04:05Z, so it counts as expired",
-			"correct "+expirationKey+" in the Secret")
+			authn.Check{What: expirationKey, Got: "something else", Want: "RFC 3339"}, "correct "+expirationKey+" in the Secret")
 	}
-	return end, authn.Explained(errors.New("expired at "+end.UTC().Format(time.RFC3339)), authn.Expired, func() authn.Facts {
-		return authn.Facts{Checks: []authn.Check{authn.TimeCheck(expirationKey, end, now, true, 0)}, Mend: makeAnother}
-	})
+	failed := authn.TimeCheck(expirationKey, end, now, true, 0)
+	failed.OK = false // at that very moment it is over
+	return end, bad(authn.Expired, "expired at "+end.UTC().Format(time.RFC3339), failed, makeAnother)
 }

@@ -56,6 +56,9 @@ func (c *Controller) sync(ctx context.Context, name string) error {
 	if !ok {
 		return nil
 	}
+	if _, ends := read(cached).Expiration(); !ends && isToken(cached) {
+		c.Log.WarnContext(ctx, "a bootstrap token never expires: write an expiration into its Secret, or delete it when it has done its work", "secret", name)
+	}
 	if err := waiting(cached); err != nil || !due(cached) {
 		return err
 	}

@@ -2,7 +2,10 @@ package tokencleaner_test
 
 import (
 	"context"
+	"log/slog"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -179,6 +182,27 @@ func TestTriesAgain(t *testing.T) {
 		w.left("after failures")
 		if failures != 5 {
 			t.Errorf("%d failures, want 5", failures)
+		}
+	})
+}
+
+// Whoever forgot a token is told, and not told what it is.
+func TestWarnsOfWhatNeverExpires(t *testing.T) {
+	bubble(t, func(w *world) {
+		var log strings.Builder
+		w.create("kube-system", "for-ever", tokenType, "")
+		w.create("kube-system", "in-a-day", tokenType, in(24*time.Hour))
+		w.create("kube-system", "another-type", "Opaque", "")
+		c := &tokencleaner.Controller{Secrets: w.store.Informer(), Store: w.store, Log: slog.New(slog.NewTextHandler(&log, nil))}
+		ctx, cancel := context.WithCancel(context.Background())
+		var running sync.WaitGroup
+		running.Go(func() { c.Secrets.RunWithContext(ctx) })
+		running.Go(func() { _ = c.Run(ctx) })
+		time.Sleep(time.Hour)
+		cancel()
+		running.Wait()
+		if got := log.String(); strings.Count(got, "never expires") != 1 || !strings.Contains(got, "secret=for-ever") {
+			t.Errorf("the log says %q", got)
 		}
 	})
 }
