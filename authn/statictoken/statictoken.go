@@ -1,7 +1,8 @@
 // Package statictoken verifies bearer tokens that stand in a file: Kubernetes'
-// --token-auth-file.
+// --token-auth-file ([Open]), or a file of hashed tokens that expire
+// ([OpenHashed]).
 //
-// The file is read exactly as Kubernetes reads it, but it is followed: a change
+// The first is read exactly as Kubernetes reads it. Both are followed: a change
 // takes effect at once, and every verification that rests on what the file said
 // before is forgotten. A bad file changes nothing; [Verifier.Status] says what
 // is wrong with it.
@@ -18,6 +19,7 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/identity"
@@ -45,7 +47,8 @@ type Config struct {
 // A Verifier verifies the tokens in a file.
 type Verifier struct {
 	path      string
-	key       []byte
+	digests   *digester
+	find      func(*digester, string) digest
 	audiences []string
 	notify    func(error)
 	file      *reload.File[*contents]
@@ -62,14 +65,18 @@ func (v *Verifier) Describe() (identity.Method, string) { return identity.Static
 
 // Open reads the token file. It fails if the file is bad.
 func Open(c Config) (*Verifier, error) {
+	return open(c, (*Verifier).read, (*digester).find)
+}
+
+func open(c Config, read func(*Verifier, []byte) (*contents, error), find func(*digester, string) digest) (*Verifier, error) {
 	if len(c.Key) < minKey {
 		return nil, fmt.Errorf("digest key has %d bytes: need %d or more", len(c.Key), minKey)
 	}
 	if c.Path == "" {
 		return nil, errors.New("no path of a token file")
 	}
-	v := &Verifier{path: c.Path, key: slices.Clone(c.Key), audiences: slices.Clone(c.Audiences), notify: c.Notify}
-	file, err := reload.Open(c.Path, v.read, v.changed)
+	v := &Verifier{path: c.Path, digests: newDigester(c.Key), find: find, audiences: slices.Clone(c.Audiences), notify: c.Notify}
+	file, err := reload.Open(c.Path, func(data []byte) (*contents, error) { return read(v, data) }, v.changed)
 	if err != nil {
 		return nil, err
 	}
@@ -104,10 +111,14 @@ func (v *Verifier) Warnings() []string { return slices.Clone(v.current.Load().wa
 // for the server as a whole.
 func (v *Verifier) VerifyToken(_ context.Context, token string, audiences []string) (*authn.Result, error) {
 	c := v.current.Load()
-	find, _ := digests(v.key, token)
-	res := c.tokens[find]
+	res := c.tokens[v.find(v.digests, token)]
 	if res == nil {
 		return nil, errUnknown
+	}
+	if !res.Until.IsZero() {
+		if now := time.Now(); !now.Before(res.Until) {
+			return nil, expired(res, now)
+		}
 	}
 	if len(audiences) == 0 {
 		return res, nil
