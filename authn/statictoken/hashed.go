@@ -27,7 +27,9 @@ import (
 //
 // A name or hash on two lines makes the file bad. The name is that of the
 // credential in audit events.
-func OpenHashed(c Config) (*Verifier, error) { return open(c, (*Verifier).readHashed, hashed) }
+func OpenHashed(c Config) (*Verifier, error) {
+	return open(c, &Verifier{find: hashed, unknown: errUnhashed}, (*Verifier).readHashed)
+}
 
 // hashed finds a token by half of its hash. That is no secret and needs no key:
 // nobody can make a token for a hash, nor for a part of one that is long enough.
@@ -105,6 +107,8 @@ type Line struct {
 	Expires time.Time
 }
 
+var errName = errors.New("the name of the token is not of letters, digits and ._- alone, beginning with a letter or digit, or is longer than 253")
+
 const hashPrefix = "sha256:"
 
 // parseLine reads a line.
@@ -114,7 +118,7 @@ func parseLine(text string) (l Line, hash [sha256.Size]byte, err error) {
 		return l, hash, err
 	}
 	if l.Name = fields[0]; !isName(l.Name) {
-		return l, hash, errors.New("the name of the token is not of letters, digits and ._- alone, beginning with a letter or digit, or is longer than 253")
+		return l, hash, errName
 	}
 	if len(fields) < 2 || !isHash(fields[1], &hash) {
 		return l, hash, errors.New("after the name there is no " + hashPrefix + " with 64 digits in lower-case hexadecimal: make the line with gatehouse token hash")

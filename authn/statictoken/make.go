@@ -123,6 +123,9 @@ func (l Line) Of(token string) (string, error) {
 	if err := CheckToken(token); err != nil {
 		return "", err
 	}
+	if !isName(l.Name) {
+		return "", errName
+	}
 	hash := sha256.Sum256([]byte(token))
 	text := l.Name + " " + hashPrefix + hex.EncodeToString(hash[:])
 	add := func(name, value string) {
@@ -145,11 +148,8 @@ func (l Line) Of(token string) (string, error) {
 		add("expires", l.Expires.UTC().Format(time.RFC3339))
 	}
 	// What would be refused there is refused here.
-	switch read, _, err := parseLine(text); {
-	case err != nil:
+	if _, _, err := parseLine(text); err != nil {
 		return "", err
-	case read.Name != l.Name:
-		return "", errors.New("the name of the token begins a comment, or is empty")
 	}
 	return text, nil
 }

@@ -49,6 +49,7 @@ type Verifier struct {
 	path      string
 	digests   *digester
 	find      func(*digester, string) digest
+	unknown   error // what is said of a token that is not in the file
 	audiences []string
 	notify    func(error)
 	file      *reload.File[*contents]
@@ -57,6 +58,7 @@ type Verifier struct {
 
 var (
 	errUnknown  = authn.Pass(identity.StaticToken, "no record has this token")
+	errUnhashed = authn.Pass(identity.StaticToken, "no line has the hash of this token")
 	errAudience = authn.Pass(identity.StaticToken, "the token is not for the audiences asked for")
 )
 
@@ -65,17 +67,18 @@ func (v *Verifier) Describe() (identity.Method, string) { return identity.Static
 
 // Open reads the token file. It fails if the file is bad.
 func Open(c Config) (*Verifier, error) {
-	return open(c, (*Verifier).read, (*digester).find)
+	return open(c, &Verifier{find: (*digester).find, unknown: errUnknown}, (*Verifier).read)
 }
 
-func open(c Config, read func(*Verifier, []byte) (*contents, error), find func(*digester, string) digest) (*Verifier, error) {
+// open completes v, which reads its file by read.
+func open(c Config, v *Verifier, read func(*Verifier, []byte) (*contents, error)) (*Verifier, error) {
 	if len(c.Key) < minKey {
 		return nil, fmt.Errorf("digest key has %d bytes: need %d or more", len(c.Key), minKey)
 	}
 	if c.Path == "" {
 		return nil, errors.New("no path of a token file")
 	}
-	v := &Verifier{path: c.Path, digests: newDigester(c.Key), find: find, audiences: slices.Clone(c.Audiences), notify: c.Notify}
+	v.path, v.digests, v.audiences, v.notify = c.Path, newDigester(c.Key), slices.Clone(c.Audiences), c.Notify
 	file, err := reload.Open(c.Path, func(data []byte) (*contents, error) { return read(v, data) }, v.changed)
 	if err != nil {
 		return nil, err
@@ -113,7 +116,7 @@ func (v *Verifier) VerifyToken(_ context.Context, token string, audiences []stri
 	c := v.current.Load()
 	res := c.tokens[v.find(v.digests, token)]
 	if res == nil {
-		return nil, errUnknown
+		return nil, v.unknown
 	}
 	if !res.Until.IsZero() {
 		if now := time.Now(); !now.Before(res.Until) {
