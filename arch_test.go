@@ -22,10 +22,9 @@ var layers = []layer{
 	{"decision", []string{
 		"authn/...", "authz/...", "impersonation",
 		"internal/admission", "internal/api/policy", "internal/audit", "internal/connect/...",
-		"internal/controller", "internal/controller/...", "internal/issuers", "internal/issuing", "internal/issuing/...", "internal/revocation",
+		"internal/controller", "internal/controller/...", "internal/explain", "internal/issuers", "internal/issuing", "internal/issuing/...", "internal/revocation",
 	}},
 	{"surface", []string{
-		"guard", "kubeauth",
 		"internal/api", "internal/api/...", "internal/console", "internal/gateway", "internal/health", "internal/metrics",
 	}},
 	{"assembly", []string{"internal/config", "internal/config/...", "internal/door", "internal/server", "internal/server/..."}},

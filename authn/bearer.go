@@ -163,6 +163,14 @@ func (t tokens) climbToken(ctx context.Context, token string, audiences []string
 		if err == nil {
 			err = complete(res, v)
 		}
+		if is, ok := err.(*Refusal); ok && len(is.passed) > 0 {
+			// v is several, of whom none knows the token.
+			for _, p := range is.passed {
+				l.note(p.by, nil, p.err)
+			}
+			said = append(said, is.passed...)
+			continue
+		}
 		l.note(v, res, err)
 		if err == nil {
 			return res, nil

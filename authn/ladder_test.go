@@ -27,6 +27,9 @@ type described struct {
 
 func (d described) Describe() (identity.Method, string) { return d.method, d.source }
 
+// hidden is a verifier of which nobody can see what it is made of.
+type hidden struct{ authn.TokenVerifier }
+
 // short writes a ladder as method[source]=finding/kind, a word for each rung.
 func short(rungs []authn.Rung) string {
 	var words []string
@@ -72,6 +75,10 @@ func TestLadder(t *testing.T) {
 			"Test=refused/other StaticToken[tokens.csv]=passed JWT=accepted", ""},
 		{"accepted at once", clean, "Bearer static", "Test=passed StaticToken[tokens.csv]=accepted", ""},
 		{"nobody knows it", unknown, "Bearer other", "Test=passed StaticToken[tokens.csv]=passed Bearer=refused/unknown", "Bearer unknown"},
+		{"tokens of tokens", authn.Chain(authn.Bearer(authn.Tokens(hidden{authn.Tokens(static, static)}, verifier{"x", authn.Pass("Test", "nor here")}))), "Bearer other",
+			"StaticToken[tokens.csv]=passed StaticToken[tokens.csv]=passed Test=passed Bearer=refused/unknown", "Bearer unknown"},
+		{"tokens of tokens, and a refusal", authn.Chain(authn.Bearer(authn.Tokens(hidden{authn.Tokens(static)}, jwt))), "Bearer other",
+			"StaticToken[tokens.csv]=passed JWT[https://issuer]=refused/expired", "JWT expired"},
 		{"a verifier alone", alone, "Bearer other", "=passed Bearer=refused/unknown", "Bearer unknown"},
 		{"malformed", clean, "Basic abc", "Test=passed Bearer=refused/malformed WebSocket=passed", "Bearer malformed"},
 		{"white space", clean, "Bearer a b", "Test=passed Bearer=refused/malformed WebSocket=passed", "Bearer malformed"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/internal/compact"
 )
 
@@ -28,6 +29,9 @@ func (i *Issuer) expand(ctx context.Context, c *Claims, all map[string]*Issuer, 
 	}
 	if i.Fetch == nil {
 		return nil, fmt.Errorf("the claim %q is kept elsewhere, and may not be fetched", i.Distributed)
+	}
+	if authn.IsRehearsal(ctx) {
+		return nil, fmt.Errorf("the claim %q is kept elsewhere, and would be fetched from there", i.Distributed)
 	}
 	text, err := i.Fetch(ctx, endpoint, accessToken)
 	if err != nil {

@@ -188,7 +188,7 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 	}
 	start := time.Now()
 	res, err := issuer.verify(ctx, t, issuers, start)
-	if issuer.Verified != nil {
+	if issuer.Verified != nil && !authn.IsRehearsal(ctx) {
 		issuer.Verified(time.Since(start), err)
 	}
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authn/jwt"
 	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/test/ladder"
@@ -54,6 +55,33 @@ func TestUnknownKeyIsFetchedOnce(t *testing.T) {
 	}
 	if _, err := v.VerifyToken(t.Context(), token, nil); err != nil || s.renewed != 3 {
 		t.Errorf("a known key: %v, %d looks", err, s.renewed)
+	}
+}
+
+// What only might be presented makes nobody fetch or count anything.
+func TestRehearsalFetchesNothing(t *testing.T) {
+	p := oidc.New(t, url)
+	i := issuer(t, p)
+	s := &source{until: time.Now().Add(24 * time.Hour), renew: func() error { return nil }}
+	i.Source, i.Distributed = s, "groups"
+	i.Verified = func(time.Duration, error) { t.Error("a rehearsal is counted") }
+	i.Fetch = func(context.Context, string, string) (string, error) {
+		t.Error("a rehearsal fetches a claim")
+		return "", nil
+	}
+	v := verifier(t, i)
+	elsewhere := p.Token(t, audience, map[string]any{
+		"_claim_names":   map[string]any{"groups": "src"},
+		"_claim_sources": map[string]any{"src": map[string]string{"endpoint": url + "/groups", "access_token": "t"}},
+	})
+	_, err := v.VerifyToken(authn.Rehearsal(t.Context()), elsewhere, nil)
+	if why := ladder.Why(t, err); why != "unavailable: claims" {
+		t.Errorf("a claim that is kept elsewhere: %v, explained by %s", err, why)
+	}
+	p.Keys = append(p.Keys, oidc.NewKey(t, "k2", "ES256"))
+	_, err = v.VerifyToken(authn.Rehearsal(t.Context()), p.Token(t, audience, nil), nil)
+	if why := ladder.Why(t, err); why != "unknown: key (kid)" || s.renewed != 0 {
+		t.Errorf("an unknown key: %v, explained by %s, %d looks", err, why, s.renewed)
 	}
 }
 

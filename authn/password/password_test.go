@@ -418,3 +418,26 @@ func BenchmarkRemembered(b *testing.B) {
 		}
 	}
 }
+
+// A rehearsal counts nothing: neither against who guesses nor for who is right.
+func TestRehearsal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := jane(t)
+		ctx := authn.Rehearsal(from(t.Context(), home))
+		for range 100 {
+			if _, err := a.Authenticate(login(ctx, "jane", "wrong")); err == nil {
+				t.Fatal("a wrong password is right in a rehearsal")
+			}
+			if _, err := a.Authenticate(login(ctx, "nobody", "wrong")); err == nil {
+				t.Fatal("nobody is somebody in a rehearsal")
+			}
+		}
+		res, err := a.Authenticate(login(ctx, "jane", "right"))
+		if err != nil || res.Identity.Name != "jane" {
+			t.Errorf("the right password: %v, %v", res, err)
+		}
+		if ok, took := attempt(t.Context(), a, home, "jane", "wrong"); ok || took != 0 {
+			t.Errorf("a mistake after it took %v, want nothing owed", took)
+		}
+	})
+}

@@ -128,6 +128,11 @@ func TestLegacyUseIsTold(t *testing.T) {
 			t.Errorf("label %q: told %q, want %v", tt.label, f.used, tt.told)
 		}
 	}
+	// A rehearsal is no use.
+	f.used = nil
+	if _, err := f.VerifyToken(authn.Rehearsal(t.Context()), f.store(t, legacy(), nil), nil); err != nil || len(f.used) > 0 {
+		t.Errorf("a rehearsal: %v, told %q", err, f.used)
+	}
 }
 
 // An old cluster may have named its issuer as the legacy one is.

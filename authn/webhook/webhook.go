@@ -115,6 +115,9 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 	if no := v.refused.Lookup(key, now); no != nil {
 		return nil, no.err
 	}
+	if authn.IsRehearsal(ctx) {
+		return nil, notAsked()
+	}
 	res, err := v.asking.Do(ctx, key, limit, func(ctx context.Context) (*authn.Result, error) {
 		return v.ask(ctx, key, token, asked)
 	})
@@ -159,6 +162,14 @@ func unavailable(why error) error {
 			Kind: authn.Unavailable,
 			Mend: "see that the webhook runs, answers in time, and says what Kubernetes' TokenReview says; the log tells when it does not answer, and when it does again",
 		},
+	}
+}
+
+// notAsked is what is said of a token that nobody has presented.
+func notAsked() error {
+	return &authn.Refusal{
+		Method: identity.Webhook, Reason: "the webhook would be asked now, and a rehearsal sends nothing",
+		Facts: authn.Facts{Kind: authn.Unavailable, Mend: "present the token, and look at what is recorded of the request"},
 	}
 }
 

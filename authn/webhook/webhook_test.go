@@ -19,6 +19,7 @@ import (
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authn/webhook"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/test/ladder"
 )
 
 // A hook is a webhook that answers by a function.
@@ -444,4 +445,20 @@ func FuzzAnswer(f *testing.F) {
 			t.Errorf("let in: %+v", res)
 		}
 	})
+}
+
+// What is not presented is not sent; what was answered before is believed.
+func TestRehearsalAsksNobody(t *testing.T) {
+	h := says(jane(""))
+	v := open(t, h)
+	ctx := authn.Rehearsal(t.Context())
+	if _, err := v.VerifyToken(ctx, "t", nil); ladder.Why(t, err) != "unavailable: " || h.asked.Load() != 0 {
+		t.Errorf("a token that is not known yet: %v, asked %d times", err, h.asked.Load())
+	}
+	if _, err := v.VerifyToken(t.Context(), "t", nil); err != nil {
+		t.Fatal(err)
+	}
+	if res, err := v.VerifyToken(ctx, "t", nil); err != nil || res.Identity.Name != "jane" || h.asked.Load() != 1 {
+		t.Errorf("a token that was asked about: %v, %v, asked %d times", res, err, h.asked.Load())
+	}
 }

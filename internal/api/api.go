@@ -63,6 +63,9 @@ type Config struct {
 	// that is not there may create it as well.
 	Authorizer authz.Authorizer
 	Tokens     TokenRequester
+	// Beside are resources that are served in front of this API. It only names
+	// them in discovery.
+	Beside []metav1.APIResourceList
 	// Changed, which may be nil, is told of each object that a write of this
 	// process has updated or removed, before the write is answered. It is not
 	// told that an object was only marked for deletion, nor of rehearsals.
@@ -148,8 +151,10 @@ func (a *API) build(cfg Config, in *installer) error {
 	}
 	a.server = s
 	a.specify(generic)
-	a.handler, err = answerVersion(generic.EffectiveVersion.Info(), s.Handler.Director)
-	return err
+	if a.handler, err = answerVersion(generic.EffectiveVersion.Info(), s.Handler.Director); err != nil {
+		return err
+	}
+	return a.nameBeside(s, cfg.Beside)
 }
 
 // genericConfig configures the library as a backend: without a listener, a

@@ -23,8 +23,10 @@ const (
 	IssuerAnnotation       = "authentication.gatehouse.dev/issuer"
 	CredentialIDAnnotation = "authentication.gatehouse.dev/credential-id"
 	FailureAnnotation      = "authentication.gatehouse.dev/failure"
-	DecisionAnnotation     = "authorization.k8s.io/decision"
-	ReasonAnnotation       = "authorization.k8s.io/reason"
+	// RequestIDAnnotation is what gatehouse explain finds a refused request by.
+	RequestIDAnnotation = "gatehouse.dev/request-id"
+	DecisionAnnotation  = "authorization.k8s.io/decision"
+	ReasonAnnotation    = "authorization.k8s.io/reason"
 
 	totalLatencyAnnotation = "apiserver.latency.k8s.io/total"
 )

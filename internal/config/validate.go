@@ -46,7 +46,7 @@ func (c *Configuration) Validate() error {
 	k.storage()
 	k.etcd()
 	k.requestHeader()
-	k.static()
+	k.passwords()
 	k.serviceAccounts()
 	k.issuers()
 	k.tokenWebhook()

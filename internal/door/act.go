@@ -56,5 +56,6 @@ func (d *door) refuseToAct(w http.ResponseWriter, r *http.Request, caller, as st
 	if refusal.Cause != nil {
 		d.Log.ErrorContext(r.Context(), "authorization of impersonation failed", "err", refusal.Cause, "user", caller, "as", as)
 	}
+	d.noteDenial(w, r, &refusal.Asked, refusal.Reason)
 	d.fail(w, r, forbidden(&refusal.Asked, refusal.Reason))
 }

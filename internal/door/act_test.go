@@ -59,6 +59,8 @@ type house struct {
 	http.Handler
 	trail *audit.Trail
 	log   string
+	// journal is what was written down of refusals.
+	journal journal
 
 	header http.Header // of the last request that was let in, or nil
 	user   *identity.Identity
@@ -86,7 +88,7 @@ func newHouse(t *testing.T, headers frontproxy.Headers, allowed ...string) *hous
 		Authenticator: caller{&identity.Identity{Name: "joe", Credential: identity.Credential{Method: identity.StaticToken, ID: "line 1"}}},
 		Authorizer:    may(allowed), Impersonation: impersonation.New(may(allowed), counts), ProxyHeaders: headers,
 		Audit: h.trail, Codecs: serializer.NewCodecFactory(scheme), RequestTimeout: time.Minute,
-		Hold: func(*http.Request) {}, Draining: t.Context(), Metrics: counts, Log: slog.New(slog.DiscardHandler),
+		Hold: func(*http.Request) {}, Draining: t.Context(), Metrics: counts, Log: slog.New(slog.DiscardHandler), Journal: &h.journal,
 		Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			user, _ := genericapirequest.UserFrom(r.Context())
 			h.header, h.user = r.Header, user.(*identity.Identity)
@@ -181,8 +183,12 @@ func TestImpersonationRefused(t *testing.T) {
 			if status.Code != test.code || !strings.Contains(status.Message, test.text) || h.user != nil {
 				t.Errorf("served as %+v with %+v", h.user, status)
 			}
-			if e := h.event(t); e.User.Username != "joe" || e.ResponseStatus.Code != test.code {
+			e := h.event(t)
+			if e.User.Username != "joe" || e.ResponseStatus.Code != test.code {
 				t.Errorf("event %+v", e)
+			}
+			if test.code == 403 && (len(h.journal.denied) != 1 || e.Annotations[audit.RequestIDAnnotation] != "id-1") {
+				t.Errorf("denied %q, annotations %v", h.journal.denied, e.Annotations)
 			}
 		})
 	}

@@ -37,6 +37,7 @@ func (d *door) authorize(next http.Handler) http.Handler {
 			d.fail(w, r, apierrors.NewInternalError(errors.New("the request could not be authorized")))
 		default:
 			w.Header().Set("X-Content-Type-Options", "nosniff")
+			d.noteDenial(w, r, &a, answer.Reason())
 			d.fail(w, r, forbidden(&a, answer.Reason()))
 		}
 	})

@@ -22,6 +22,7 @@ import (
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authn/frontproxy"
 	"gatehouse.dev/gatehouse/authz"
+	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/impersonation"
 	"gatehouse.dev/gatehouse/internal/audit"
 )
@@ -50,6 +51,8 @@ type Config struct {
 	// Hold is called for each request whose credential was refused, before its
 	// caller is told. It may take its time.
 	Hold func(*http.Request)
+	// Journal keeps why requests were refused.
+	Journal Journal
 	// RequestTimeout ends requests that are not streams.
 	RequestTimeout time.Duration
 	// Draining is done when the server stops; streams end then.
@@ -64,6 +67,10 @@ type Metrics interface {
 	// Authenticated is called with the outcome of authentication, "success",
 	// "failure" or "error", and how long it took.
 	Authenticated(outcome string, took time.Duration)
+	// Attempted is called with the method that identified the caller and no kind
+	// of reason, or with the one that refused the credential and the kind of
+	// reason.
+	Attempted(method identity.Method, refused authn.Kind)
 	// Authorized is called with "allowed", "denied", "no-opinion" or "error".
 	Authorized(outcome string, took time.Duration)
 	// Shed is called for each request refused for overload.

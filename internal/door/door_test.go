@@ -3,6 +3,7 @@ package door_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -58,6 +59,8 @@ func (s says) Authorize(context.Context, *authz.Attributes) (authz.Answer, error
 type counts struct {
 	mu  sync.Mutex
 	all []string
+	// methods are what was attempted.
+	methods []string
 }
 
 func (c *counts) add(s string) {
@@ -67,7 +70,12 @@ func (c *counts) add(s string) {
 }
 
 func (c *counts) Authenticated(outcome string, _ time.Duration) { c.add("authenticated " + outcome) }
-func (c *counts) Authorized(outcome string, _ time.Duration)    { c.add("authorized " + outcome) }
+func (c *counts) Attempted(method identity.Method, kind authn.Kind) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.methods = append(c.methods, fmt.Sprintf("%s %s", method, kind))
+}
+func (c *counts) Authorized(outcome string, _ time.Duration) { c.add("authorized " + outcome) }
 func (c *counts) Shed(mutating bool) {
 	c.add("shed " + map[bool]string{true: "mutating", false: "reading"}[mutating])
 }
@@ -96,7 +104,7 @@ func newDoor(t testing.TB, change func(*door.Config)) http.Handler {
 		Authenticator: user("jane", identity.GroupAuthenticated), Authorizer: says{verdict: authz.Allow},
 		Audit: trail, Handler: http.HandlerFunc(served), Codecs: codecs(t),
 		RequestTimeout: time.Minute, Draining: context.Background(), Hold: func(*http.Request) {},
-		Metrics: &counts{}, Log: slog.New(slog.DiscardHandler),
+		Metrics: &counts{}, Log: slog.New(slog.DiscardHandler), Journal: &journal{},
 	}
 	if change != nil {
 		change(&cfg)

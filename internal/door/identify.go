@@ -6,12 +6,14 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	kubeaudit "k8s.io/apiserver/pkg/audit"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/warning"
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/impersonation"
+	"gatehouse.dev/gatehouse/internal/audit"
 	"gatehouse.dev/gatehouse/internal/fieldname"
 )
 
@@ -39,11 +41,17 @@ func (d *door) authenticate(next http.Handler) http.Handler {
 		res, err := d.Authenticator.Authenticate(r)
 		if err != nil {
 			d.Metrics.Authenticated(failure(err), time.Since(start))
+			if method, kind := authn.Blame(err); kind != "" {
+				d.Metrics.Attempted(method, kind)
+			}
 			d.Hold(r)
 			d.refuse(w, r, err)
 			return
 		}
 		d.Metrics.Authenticated("success", time.Since(start))
+		if res.Identity != nil {
+			d.Metrics.Attempted(res.Identity.Credential.Method, "")
+		}
 		ctx := r.Context()
 		for _, text := range res.Warnings {
 			warning.AddWarning(ctx, "", text)
@@ -60,11 +68,14 @@ func (d *door) authenticate(next http.Handler) http.Handler {
 }
 
 // refuse answers 401, in Kubernetes' words and no more. What was wrong goes to
-// the log and the audit event, which share the ID that the answer has.
+// the log, the audit event and the journal, which share the IDs that the answer
+// has.
 func (d *door) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	id := d.noteRefusal(w, r, err)
 	d.Log.InfoContext(r.Context(), "authentication failed", "err", err,
-		"method", r.Method, "path", r.URL.Path, "peer", r.RemoteAddr, "auditID", w.Header().Get("Audit-Id"))
+		"method", r.Method, "path", r.URL.Path, "peer", r.RemoteAddr, "auditID", w.Header().Get(auditIDHeader), "requestID", id)
 	d.recorder.Refuse(w, r, err, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		kubeaudit.AddAuditAnnotation(r.Context(), audit.RequestIDAnnotation, id)
 		w.Header().Set("Connection", "close")
 		w.Header()["Www-Authenticate"] = d.challenges
 		d.fail(w, r, apierrors.NewUnauthorized("Unauthorized"))

@@ -38,10 +38,14 @@ type remembered struct {
 }
 
 func newInfos() *infos {
-	return &infos{seed: maphash.MakeSeed(), resolver: &genericapirequest.RequestInfoFactory{
+	return &infos{seed: maphash.MakeSeed(), resolver: newResolver()}
+}
+
+func newResolver() genericapirequest.RequestInfoResolver {
+	return &genericapirequest.RequestInfoFactory{
 		APIPrefixes:          sets.NewString("api", "apis"),
 		GrouplessAPIPrefixes: sets.NewString("api"),
-	}}
+	}
 }
 
 // of returns what r asks for, or an error in upstream's words.

@@ -26,6 +26,7 @@ type Registry struct {
 	authorization  map[string]outcome
 	impersonation  map[attempt]outcome
 	permission     map[attempt]outcome
+	methods        *methods
 	shedReading    prometheus.Counter
 	shedMutating   prometheus.Counter
 }
@@ -58,6 +59,8 @@ func New(release string) *Registry {
 		prometheus.HistogramOpts{Name: "authorization_duration_seconds", Help: "Time to decide about a request.", Buckets: prometheus.ExponentialBuckets(1e-7, 4, 11)},
 		"allowed", "denied", "no-opinion", "error")
 
+	r.methods = newMethods()
+	r.own.MustRegister(r.methods.all)
 	r.impersonation = r.attempts("attempts", "Attempts to act as somebody else, by mode and decision.")
 	r.permission = r.attempts("authorization_attempts", "Permissions asked for by attempts to act as somebody else, by mode and decision.")
 

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/metrics"
 )
 
@@ -13,6 +15,11 @@ func TestHandler(t *testing.T) {
 	r := metrics.New("v1.2.3")
 	r.Authenticated("success", time.Microsecond)
 	r.Authenticated("failure", time.Millisecond)
+	for range 2 {
+		r.Attempted(identity.JWT, "")
+		r.Attempted(identity.JWT, authn.Expired)
+	}
+	r.Attempted("", authn.Other)
 	r.Authorized("no-opinion", time.Microsecond)
 	r.Impersonated("user-info", true, time.Microsecond)
 	r.Impersonated("", false, time.Microsecond)
@@ -36,6 +43,9 @@ func TestHandler(t *testing.T) {
 		`authentication_attempts{result="success"} 1`,
 		`authentication_attempts{result="failure"} 1`,
 		`authentication_attempts{result="error"} 0`,
+		`gatehouse_authentication_attempts_total{method="JWT",result="accepted"} 2`,
+		`gatehouse_authentication_attempts_total{method="JWT",result="expired"} 2`,
+		`gatehouse_authentication_attempts_total{method="unknown",result="other"} 1`,
 		`authorization_attempts_total{result="no-opinion"} 1`,
 		`apiserver_impersonation_attempts_total{decision="allowed",mode="user-info"} 1`,
 		`apiserver_impersonation_attempts_total{decision="denied",mode=""} 1`,
@@ -67,5 +77,13 @@ func TestHandler(t *testing.T) {
 	}
 	if n := w.Body.Len(); n > 64<<10 {
 		t.Errorf("%d bytes of metrics; the libraries' own are to be chosen from", n)
+	}
+}
+
+// A caller is counted on every request, so it must cost nothing.
+func TestCountingAllocatesNothing(t *testing.T) {
+	r := metrics.New("v1.2.3")
+	if n := testing.AllocsPerRun(100, func() { r.Attempted(identity.JWT, "") }); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,6 +15,7 @@ import (
 	"gatehouse.dev/gatehouse/authn/clientcert"
 	"gatehouse.dev/gatehouse/authn/frontproxy"
 	"gatehouse.dev/gatehouse/authn/serviceaccount"
+	"gatehouse.dev/gatehouse/authn/statictoken"
 	"gatehouse.dev/gatehouse/authn/verified"
 	"gatehouse.dev/gatehouse/internal/config"
 	"gatehouse.dev/gatehouse/internal/issuers"
@@ -27,8 +29,11 @@ const rememberedTokens = 1 << 16
 // credentials is how callers are identified, and the files that decide it.
 type credentials struct {
 	requests authn.Authenticator
-	tokens   authn.TokenVerifier
-	files    []followed
+	// rehearsed says what requests would, of credentials that nobody presents:
+	// it remembers and delays nothing.
+	rehearsed authn.Authenticator
+	tokens    authn.TokenVerifier
+	files     []followed
 	// challenges are what a 401 offers besides bearer tokens.
 	challenges []string
 	// keepers keep up to date what is in no file, until their context ends.
@@ -68,9 +73,17 @@ func (s *Server) identify(objects serviceaccount.Objects, digestKey []byte) (*cr
 		return nil, fmt.Errorf("making the table of verified tokens: %w", err)
 	}
 	audiences := cfg.Audiences()
-	tokens, err := c.static(cfg, digestKey, audiences, log)
-	if err != nil {
-		return nil, err
+	var tokens []authn.TokenVerifier
+	if file := cfg.Authentication.TokenFile; file != "" {
+		static, err := statictoken.Open(statictoken.Config{
+			Path: file, Key: digestKey, Audiences: audiences, Notify: reporter(log, "token file", file),
+		})
+		if err != nil {
+			return nil, err
+		}
+		warn(log, "token file", file, static.Warnings())
+		c.follow("token-auth-file", static.Status, static.Run)
+		tokens = append(tokens, static)
 	}
 	if c.accountKeys, err = serviceaccount.NewKeys(publicKeys(m.signing)...); err != nil {
 		return nil, err
@@ -102,17 +115,20 @@ func (s *Server) identify(objects serviceaccount.Objects, digestKey []byte) (*cr
 			served = said
 		}
 	}
-	all, err := s.withWebhook(c, newcomers{authn.Tokens(tokens...), s.tarpit}, audiences)
+	presented, rehearsed, err := s.verifyTokens(c, tokens, audiences)
 	if err != nil {
 		return nil, err
 	}
-	c.tokens = verified.Tokens(table, authn.AnyBearer, all)
-	if chain, err = c.headers(cfg, chain, log); err != nil {
+	c.tokens = verified.Tokens(table, authn.AnyBearer, presented)
+	passwords, err := c.passwords(cfg, log)
+	if err != nil {
 		return nil, err
 	}
-	c.requests = authn.Chain(chain...)
+	c.requests = authn.Chain(slices.Concat(chain, byHeaders(c.tokens, passwords))...)
+	c.rehearsed = authn.Chain(slices.Concat(chain, byHeaders(rehearsed, passwords))...)
 	if served.Enabled {
-		c.requests = authn.OrAnonymous(c.requests, anonymous.New(served.Paths...))
+		nobody := anonymous.New(served.Paths...)
+		c.requests, c.rehearsed = authn.OrAnonymous(c.requests, nobody), authn.OrAnonymous(c.rehearsed, nobody)
 	}
 	return c, nil
 }

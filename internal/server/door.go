@@ -39,6 +39,7 @@ func (s *Server) door() (http.Handler, error) {
 	}
 	own.handle("GET /metrics", s.metricsHandler())
 	own.handle("POST "+SnapshotPath, http.HandlerFunc(s.serveSnapshot))
+	explanations := s.explanations()
 	resources := s.api.Handler()
 	return door.New(door.Config{
 		Authenticator: s.credentials.requests,
@@ -51,6 +52,8 @@ func (s *Server) door() (http.Handler, error) {
 			switch {
 			case reviews.Serves(r.URL.Path):
 				reviews.ServeHTTP(w, r)
+			case explanations.Serves(r.URL.Path):
+				explanations.ServeHTTP(w, r)
 			case own.serves(r):
 				own.mux.ServeHTTP(w, r)
 			default:
@@ -61,6 +64,7 @@ func (s *Server) door() (http.Handler, error) {
 		MaxReading:     s.cfg.Limits.MaxRequestsInflight,
 		MaxMutating:    s.cfg.Limits.MaxMutatingRequestsInflight,
 		Hold:           s.hold,
+		Journal:        s.book,
 		RequestTimeout: time.Duration(s.cfg.Limits.RequestTimeout),
 		Draining:       s.draining,
 		Metrics:        s.metrics,

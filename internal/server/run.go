@@ -51,6 +51,7 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	work.Go(func() error { return s.runner.Run(working) })
 	work.Go(func() error { s.space.Run(working); return nil })
+	work.Go(func() error { s.book.Run(working); return nil })
 	work.Go(func() error {
 		s.material.serving.Run(working, func(err error) { s.log.Error("renewing the serving certificate", "err", err) })
 		return nil

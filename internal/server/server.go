@@ -19,17 +19,20 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authz"
 	"gatehouse.dev/gatehouse/authz/rbac"
 	"gatehouse.dev/gatehouse/internal/api"
+	"gatehouse.dev/gatehouse/internal/api/explanation"
 	"gatehouse.dev/gatehouse/internal/api/policy"
 	"gatehouse.dev/gatehouse/internal/audit"
 	"gatehouse.dev/gatehouse/internal/config"
 	"gatehouse.dev/gatehouse/internal/controller"
 	"gatehouse.dev/gatehouse/internal/etcd"
+	"gatehouse.dev/gatehouse/internal/explain"
 	"gatehouse.dev/gatehouse/internal/keyring"
 	"gatehouse.dev/gatehouse/internal/listener"
 	"gatehouse.dev/gatehouse/internal/metrics"
@@ -56,6 +59,7 @@ type Server struct {
 	space     *etcd.Keeper
 
 	trail      *audit.Trail
+	book       *explain.Book
 	metrics    *metrics.Registry
 	webhooks   *metrics.Webhooks
 	api        *api.API
@@ -143,6 +147,7 @@ func (s *Server) openStore(ctx context.Context) error {
 	s.metrics = metrics.New(s.release)
 	s.webhooks = s.metrics.Webhooks()
 	s.space = etcd.NewKeeper(s.client, s.embedded, s.log)
+	s.openBook()
 	return s.material.claim.Hold(ctx, s.client)
 }
 
@@ -174,6 +179,7 @@ func (s *Server) buildAPI(ctx context.Context) error {
 		Admission:      s.admission(),
 		Authorizer:     s.authorizer,
 		Tokens:         &tokenRequests{s.issuer()},
+		Beside:         []metav1.APIResourceList{explanation.Resources()},
 		Changed:        stripesOf{s.stripes, s.log}.changed,
 	})
 	if err != nil {

@@ -47,7 +47,10 @@ type newcomers struct {
 func (n newcomers) VerifyToken(ctx context.Context, token string, audiences []string) (*authn.Result, error) {
 	leave, err := n.tarpit.Enter(ctx, authn.PeerFrom(ctx))
 	if err != nil {
-		return nil, err
+		return nil, &authn.Refusal{Method: authn.AnyBearer, Reason: "the token was not looked at", Cause: err, Facts: authn.Facts{
+			Kind: authn.Throttled,
+			Mend: "find out who sends so many bad credentials from this address; it passes by itself when they end",
+		}}
 	}
 	defer leave()
 	return n.TokenVerifier.VerifyToken(ctx, token, audiences)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"gatehouse.dev/gatehouse/authn"
@@ -11,18 +12,21 @@ import (
 	"gatehouse.dev/gatehouse/internal/reload"
 )
 
-// withWebhook returns a verifier that asks the webhook, if there is one, about
-// tokens that nobody of local knows. It is not among those of local: to wait for
-// somebody else takes no processor, and must keep nobody back who need not wait.
-func (s *Server) withWebhook(c *credentials, local authn.TokenVerifier, audiences []string) (authn.TokenVerifier, error) {
+// verifyTokens returns a verifier that asks those of local, and about tokens that
+// none of them knows the webhook, if there is one; and another one for
+// rehearsals, which remembers and delays nothing. The webhook is not among those
+// whose callers wait for each other: to wait for somebody else takes no
+// processor, and must keep nobody back who need not wait.
+func (s *Server) verifyTokens(c *credentials, local []authn.TokenVerifier, audiences []string) (presented, rehearsed authn.TokenVerifier, err error) {
+	guarded := newcomers{authn.Tokens(local...), s.tarpit}
 	if s.cfg.Authentication.Webhook.ConfigFile == "" {
-		return local, nil
+		return guarded, authn.Tokens(local...), nil
 	}
 	asked, err := s.tokenWebhook(c, audiences)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return authn.Tokens(local, asked), nil
+	return authn.Tokens(guarded, asked), authn.Tokens(append(slices.Clone(local), asked)...), nil
 }
 
 // tokenWebhook returns who asks the webhook of --authentication-token-webhook-

@@ -5,7 +5,6 @@ import (
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authn/password"
-	"gatehouse.dev/gatehouse/authn/statictoken"
 	"gatehouse.dev/gatehouse/internal/config"
 )
 
@@ -13,44 +12,13 @@ import (
 // read as UTF-8 has to be told (RFC 7617 section 2.1).
 const basicChallenge = `Basic realm="gatehouse", charset="UTF-8"`
 
-// static opens the files of tokens.
-func (c *credentials) static(cfg *config.Configuration, key []byte, audiences []string, log *slog.Logger) ([]authn.TokenVerifier, error) {
-	var all []authn.TokenVerifier
-	for _, f := range []struct {
-		flag, what, path string
-		open             func(statictoken.Config) (*statictoken.Verifier, error)
-	}{
-		{"token-auth-file", "token file", cfg.Authentication.TokenFile, statictoken.Open},
-		{"hashed-token-file", "hashed token file", cfg.Authentication.HashedTokenFile, statictoken.OpenHashed},
-	} {
-		if f.path == "" {
-			continue
-		}
-		tokens, err := f.open(statictoken.Config{
-			Path: f.path, Key: key, Audiences: audiences, Notify: reporter(log, f.what, f.path),
-		})
-		if err != nil {
-			return nil, err
-		}
-		warn(log, f.what, f.path, tokens.Warnings())
-		c.follow(f.flag, tokens.Status, tokens.Run)
-		all = append(all, tokens)
-	}
-	return all, nil
-}
-
-// headers adds to chain what authenticates by the headers of a request: bearer
-// tokens, and passwords if there are any.
-func (c *credentials) headers(cfg *config.Configuration, chain []authn.Authenticator, log *slog.Logger) ([]authn.Authenticator, error) {
-	passwords, err := c.passwords(cfg, log)
-	if err != nil {
-		return nil, err
-	}
+// byHeaders returns what authenticates by the headers of a request: bearer
+// tokens, and passwords, which may be nil.
+func byHeaders(tokens authn.TokenVerifier, passwords *password.Authenticator) []authn.Authenticator {
 	if passwords == nil {
-		return append(chain, authn.Bearer(c.tokens), authn.WebSocket(c.tokens)), nil
+		return []authn.Authenticator{authn.Bearer(tokens), authn.WebSocket(tokens)}
 	}
-	c.challenges = append(c.challenges, basicChallenge)
-	return append(chain, authn.Bearer(c.tokens, password.Scheme), authn.WebSocket(c.tokens), passwords), nil
+	return []authn.Authenticator{authn.Bearer(tokens, password.Scheme), authn.WebSocket(tokens), passwords}
 }
 
 // passwords opens the files of passwords, and returns nil if there are none.
@@ -77,6 +45,7 @@ func (c *credentials) passwords(cfg *config.Configuration, log *slog.Logger) (*p
 	if len(sources) == 0 {
 		return nil, nil
 	}
+	c.challenges = append(c.challenges, basicChallenge)
 	return password.New(sources...)
 }
 

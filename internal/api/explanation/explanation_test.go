@@ -1,0 +1,192 @@
+package explanation_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/authz"
+	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/internal/api/explanation"
+	"gatehouse.dev/gatehouse/internal/explain"
+)
+
+// nothing is a store without anything in it.
+type nothing struct{ err error }
+
+func (nothing) Life() time.Duration                            { return time.Hour }
+func (n nothing) Put(context.Context, map[string][]byte) error { return n.err }
+func (n nothing) Get(context.Context, ...string) (map[string][]byte, error) {
+	return map[string][]byte{}, n.err
+}
+func (n nothing) Below(context.Context, string, int) ([]string, [][]byte, int, error) {
+	return nil, nil, 0, n.err
+}
+
+// knows accepts one token, and certificates by nothing.
+type knows struct{ t *testing.T }
+
+func (k knows) VerifyToken(ctx context.Context, token string, _ []string) (*authn.Result, error) {
+	if !authn.IsRehearsal(ctx) {
+		k.t.Error("a token is judged in earnest")
+	}
+	if token != "good" {
+		return nil, authn.Pass(identity.StaticToken, "no record has this token")
+	}
+	return &authn.Result{Identity: &identity.Identity{Name: "jane", Credential: identity.Credential{Method: identity.StaticToken}}}, nil
+}
+
+// may allows reading, and is near to allowing all else.
+type may struct{}
+
+func (may) Authorize(_ context.Context, a *authz.Attributes) (authz.Answer, error) {
+	if a.Verb == "get" {
+		return authz.Answer{Verdict: authz.Allow, Why: authz.Text("may read")}, nil
+	}
+	return authz.Answer{}, nil
+}
+
+func (may) Nearest(a *authz.Attributes, _ int) []authz.Near {
+	return []authz.Near{{Binding: "b", Role: "r", Subject: "s", Differs: authz.ByVerb, Has: []string{"get"}, Wants: a.Verb}}
+}
+
+func handler(t *testing.T, store nothing) http.Handler {
+	log := slog.New(slog.DiscardHandler)
+	return explanation.New(&explain.Explainer{
+		Book: explain.NewBook("a", store, log), Authorizer: may{},
+		Authenticator: authn.Chain(authn.Bearer(authn.Tokens(knows{t}))),
+		Attributes: func(r *http.Request) (authz.Attributes, error) {
+			return authz.Attributes{Verb: strings.ToLower(r.Method), Path: r.URL.Path}, nil
+		},
+	}, log)
+}
+
+func ask(h http.Handler, method, path, body string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+const all = "/apis/gatehouse.dev/v1alpha1/explanations"
+
+func of(spec string) string {
+	return `{"apiVersion":"gatehouse.dev/v1alpha1","kind":"Explanation","metadata":{"name":"n"},"spec":` + spec + `}`
+}
+
+func TestTry(t *testing.T) {
+	h := handler(t, nothing{})
+	for _, tt := range []struct {
+		name, spec string
+		code       int
+		want       []string
+	}{
+		{"good token", `{"token":"good"}`, 200, []string{`"found":"accepted"`, `"username":"jane"`}},
+		{"allowed", `{"token":"good","asRequest":{"method":"GET","path":"/x"}}`, 200, []string{`"allowed":true`, `"reason":"may read"`}},
+		{"denied", `{"token":"good","asRequest":{"method":"POST","path":"/x?y=z"}}`, 403, []string{`"allowed":false`, `"differs":"verb"`, `but for the verb`, `"path":"/x"`}},
+		{"unknown token", `{"token":"bad"}`, 401, []string{`"found":"passed"`, `"kind":"unknown"`}},
+		{"bad form", `{"token":"a b"}`, 401, []string{`"kind":"malformed"`, `"mend":`}},
+		{"header", `{"headers":{"authorization":["Basic x"]}}`, 401, []string{`Basic is not accepted`}},
+		{"not decided without a caller", `{"token":"bad","asRequest":{"method":"GET","path":"/x"}}`, 401, []string{`"method":"GET"`}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := ask(h, "POST", all, of(tt.spec))
+			var e explain.Explanation
+			if err := json.Unmarshal(w.Body.Bytes(), &e); err != nil || w.Code != http.StatusCreated {
+				t.Fatalf("%d %s", w.Code, w.Body)
+			}
+			if e.Name != "n" || len(e.Status.Requests) != 1 || e.Status.Requests[0].Code != tt.code {
+				t.Errorf("%s, want code %d", w.Body, tt.code)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(w.Body.String(), want) {
+					t.Errorf("no %s in %s", want, w.Body)
+				}
+			}
+			if e.Spec != nil || strings.Contains(w.Body.String(), `"good"`) {
+				t.Errorf("repeats the credential: %s", w.Body)
+			}
+		})
+	}
+}
+
+func TestRefuses(t *testing.T) {
+	h := handler(t, nothing{})
+	for _, tt := range []struct {
+		name, method, path, body string
+		code                     int
+		text                     string
+	}{
+		{"nothing to judge", "POST", all, of(`{}`), 400, "nothing to judge"},
+		{"no spec", "POST", all, `{"apiVersion":"gatehouse.dev/v1alpha1","kind":"Explanation"}`, 400, "no spec"},
+		{"another kind", "POST", all, `{"apiVersion":"v1","kind":"Secret","spec":{"token":"s3cret"}}`, 400, "kind Explanation"},
+		{"no JSON", "POST", all, `s3cret`, 400, "no JSON"},
+		{"wrong type", "POST", all, of(`{"token":["s3cret"]}`), 400, "no JSON"},
+		{"unknown field", "POST", all, of(`{"s3cret":"x"}`), 400, "not known"},
+		{"twice", "POST", all, of(`{"token":"s3cret","token":"good"}`), 400, "twice"},
+		{"two tokens", "POST", all, of(`{"token":"s3cret","headers":{"Authorization":["Bearer s3cret"]}}`), 400, "give one"},
+		{"no certificate", "POST", all, of(`{"certificate":"s3cret"}`), 400, "no certificate in PEM"},
+		{"bad certificate", "POST", all, of(`{"certificate":"-----BEGIN CERTIFICATE-----\nczNjcmV0\n-----END CERTIFICATE-----\n"}`), 400, "cannot be read"},
+		{"bad path", "POST", all, of(`{"token":"s3cret","asRequest":{"method":"GET","path":"x"}}`), 400, "begin with a slash"},
+		{"another origin", "POST", all, of(`{"token":"s3cret","asRequest":{"method":"GET","path":"https://x/y"}}`), 400, "begin with a slash"},
+		{"bad method", "POST", all, of(`{"token":"s3cret","asRequest":{"method":"G T","path":"/x"}}`), 400, "no method"},
+		{"too large", "POST", all, of(`{"token":"` + strings.Repeat("s", 600<<10) + `"}`), 413, "limit is"},
+		{"list", "GET", all, "", 405, ""},
+		{"delete", "DELETE", all + "/x", "", 405, ""},
+		{"create with a name", "POST", all + "/x", of(`{"token":"s3cret"}`), 405, ""},
+		{"name of two parts", "GET", all + "/x/y", "", 400, "request ID or an audit ID"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := ask(h, tt.method, tt.path, tt.body)
+			if w.Code != tt.code || !strings.Contains(w.Body.String(), tt.text) || !strings.Contains(w.Body.String(), `"kind":"Status"`) {
+				t.Errorf("%d %s, want %d with %q", w.Code, w.Body, tt.code, tt.text)
+			}
+			if strings.Contains(w.Body.String(), "s3cret") {
+				t.Errorf("repeats what was sent: %s", w.Body)
+			}
+		})
+	}
+	r := httptest.NewRequest("POST", all, strings.NewReader(of(`{"token":"good"}`)))
+	r.Header.Set("Content-Type", "application/yaml")
+	w := httptest.NewRecorder()
+	if h.ServeHTTP(w, r); w.Code != http.StatusUnsupportedMediaType {
+		t.Errorf("YAML: %d", w.Code)
+	}
+}
+
+// That there is no record never means that nothing has happened.
+func TestAbsence(t *testing.T) {
+	w := ask(handler(t, nothing{}), "GET", all+"/none", "")
+	if w.Code != 200 || !strings.Contains(w.Body.String(), `there is no record of \"none\"`) || !strings.Contains(w.Body.String(), `"requests":[]`) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	w = ask(handler(t, nothing{errors.New("s3cret address of the store")}), "GET", all+"/none", "")
+	if w.Code != 500 || strings.Contains(w.Body.String(), "s3cret") {
+		t.Errorf("a store that does not answer: %d %s", w.Code, w.Body)
+	}
+}
+
+func FuzzCreate(f *testing.F) {
+	for _, s := range []string{of(`{"token":"good"}`), of(`{"certificate":"-----BEGIN CERTIFICATE-----"}`), of(`{"headers":{"a\nb":["c"]}}`), `{`, of(`{"asRequest":{"path":"//x"}}`)} {
+		f.Add(s)
+	}
+	h := explanation.New(&explain.Explainer{
+		Book: explain.NewBook("a", nothing{}, slog.New(slog.DiscardHandler)), Authorizer: may{}, Authenticator: authn.Chain(authn.Bearer(authn.Tokens())),
+		Attributes: func(r *http.Request) (authz.Attributes, error) {
+			return authz.Attributes{Verb: r.Method, Path: r.URL.Path}, nil
+		},
+	}, slog.New(slog.DiscardHandler))
+	f.Fuzz(func(t *testing.T, body string) {
+		if w := ask(h, "POST", all, body); !json.Valid(w.Body.Bytes()) || w.Code == 500 {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	})
+}

@@ -1,0 +1,62 @@
+package door
+
+import (
+	"fmt"
+	"net/http"
+
+	kubeaudit "k8s.io/apiserver/pkg/audit"
+
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/authz"
+	"gatehouse.dev/gatehouse/internal/audit"
+)
+
+// RequestIDHeader tells who was refused by which ID an operator finds out why.
+// Unlike the audit ID it is the server's own, so nobody can have chosen it.
+const RequestIDHeader = "Gatehouse-Request-Id"
+
+// A Journal keeps for operators what callers are not told.
+type Journal interface {
+	// NewID returns the ID of a refused request, which nobody can guess.
+	NewID() string
+	// Refused is told of a credential that was refused. The ladder, which says
+	// what each authenticator found, may be called until Refused returns.
+	Refused(id, auditID string, r *http.Request, ladder func() []authn.Rung)
+	// Denied is told of what a caller may not do, and of the reason given.
+	Denied(id, auditID string, r *http.Request, a *authz.Attributes, reason string)
+}
+
+// noteRefusal records a 401, and returns the ID that it is found by.
+func (d *door) noteRefusal(w http.ResponseWriter, r *http.Request, err error) string {
+	id := d.Journal.NewID()
+	w.Header().Set(RequestIDHeader, id)
+	d.Journal.Refused(id, w.Header().Get(auditIDHeader), r, func() []authn.Rung {
+		if err == authn.ErrNoCredential {
+			// Nobody had anything to refuse; still, who was asked?
+			_, ladder, _ := authn.Trace(d.Authenticator, r)
+			return ladder
+		}
+		return authn.Ladder(err)
+	})
+	return id
+}
+
+// noteDenial records a 403.
+func (d *door) noteDenial(w http.ResponseWriter, r *http.Request, a *authz.Attributes, reason string) {
+	id := d.Journal.NewID()
+	w.Header().Set(RequestIDHeader, id)
+	kubeaudit.AddAuditAnnotation(r.Context(), audit.RequestIDAnnotation, id)
+	d.Journal.Denied(id, w.Header().Get(auditIDHeader), r, a, reason)
+}
+
+// auditIDHeader is Audit-ID as net/http keeps it.
+const auditIDHeader = "Audit-Id"
+
+// AttributesOf says what a request asks for, apart from who asks.
+func AttributesOf(r *http.Request) (authz.Attributes, error) {
+	info, err := newResolver().NewRequestInfo(r)
+	if err != nil {
+		return authz.Attributes{}, fmt.Errorf("reading what is asked for: %w", err)
+	}
+	return attributesOf(info), nil
+}

@@ -1,0 +1,251 @@
+package explain
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/authz"
+	"gatehouse.dev/gatehouse/identity"
+)
+
+const (
+	// maxNearest is how many rules are shown that nearly allow a request.
+	maxNearest = 5
+	// tryTimeout bounds how long a credential is judged: the store may be slow.
+	tryTimeout = 10 * time.Second
+	// maxPEM and maxHeader bound what is asked about, in bytes.
+	maxPEM, maxHeader = 128 << 10, 128 << 10
+)
+
+// An Explainer answers what operators ask. All fields must be set.
+type Explainer struct {
+	Book *Book
+	// Authenticator is the chain that judges requests, without what remembers or
+	// delays. It is asked in a rehearsal only.
+	Authenticator authn.Authenticator
+	Authorizer    Authorizer
+	// Attributes says what a request asks for.
+	Attributes func(*http.Request) (authz.Attributes, error)
+}
+
+// An Authorizer decides, and knows the rules that nearly allow.
+type Authorizer interface {
+	authz.Authorizer
+	authz.NearFinder
+}
+
+// A BadRequest is what cannot be answered because of how it is asked.
+type BadRequest string
+
+func (b BadRequest) Error() string { return string(b) }
+
+// Find returns what is known of the requests of an ID or an audit ID.
+func (e *Explainer) Find(ctx context.Context, name string) (*Explanation, error) {
+	if name == "" || len(name) > maxName || strings.ContainsRune(name, '/') {
+		return nil, BadRequest("the name has to be a request ID or an audit ID")
+	}
+	found, more, err := e.Book.find(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("looking for records: %w", err)
+	}
+	lost, err := e.Book.left(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("looking for records: %w", err)
+	}
+	out := answer(name, found)
+	out.Status.More, out.Status.KeptFor, out.Status.NotRecorded = more, e.Book.store.Life().String(), &lost
+	if len(found) == 0 {
+		out.Status.Message = absence(name, lost, e.Book.store.Life())
+	}
+	for i := range out.Status.Requests {
+		e.asOfNow(ctx, &out.Status.Requests[i])
+	}
+	return out, nil
+}
+
+func answer(name string, requests []Request) *Explanation {
+	if requests == nil {
+		requests = []Request{}
+	}
+	return &Explanation{
+		TypeMeta:   metav1.TypeMeta{Kind: Kind, APIVersion: Group + "/" + Version},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Status:     Status{Requests: requests},
+	}
+}
+
+// asOfNow adds to a denial what the rules say now: those of then are not kept.
+func (e *Explainer) asOfNow(ctx context.Context, r *Request) {
+	if r.Authorization == nil || r.User == nil {
+		return
+	}
+	then := *r.Authorization // r may be shared with the book
+	a := then.Asked.attributes(r.User.identity())
+	answer, err := e.Authorizer.Authorize(ctx, a)
+	switch {
+	case answer.Verdict == authz.Allow:
+		then.Now = "allowed"
+	case err != nil:
+		then.Now = "undecided: " + err.Error()
+	default:
+		then.Now = "denied"
+		then.Nearest = e.nearest(a)
+	}
+	if r.User.MoreGroups > 0 {
+		then.Now += fmt.Sprintf(" (judged without %d of the groups, which were not recorded)", r.User.MoreGroups)
+	}
+	r.Authorization = &then
+}
+
+func (e *Explainer) nearest(a *authz.Attributes) []Nearest {
+	var all []Nearest
+	for _, n := range e.Authorizer.Nearest(a, maxNearest) {
+		all = append(all, Nearest{n, n.String()})
+	}
+	return all
+}
+
+// Try says what would be answered to a credential, and to the request that it
+// would come with. Nothing is sent anywhere.
+func (e *Explainer) Try(ctx context.Context, spec *Spec) (*Explanation, error) {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	// Nothing may be remembered for the connection of who asks.
+	conn := &authn.Conn{Peer: authn.PeerFrom(ctx)}
+	r, err := spec.request(authn.Rehearsal(authn.WithConn(ctx, conn)))
+	if err != nil {
+		return nil, err
+	}
+	var asked *authz.Attributes
+	if spec.AsRequest != nil {
+		a, err := e.Attributes(r)
+		if err != nil {
+			return nil, BadRequest("spec.asRequest: " + err.Error())
+		}
+		asked = &a
+	}
+	out := Request{Code: http.StatusUnauthorized}
+	res, ladder, err := authn.Trace(e.Authenticator, r)
+	out.Ladder = ladder
+	if err == nil {
+		out.Code, out.User = http.StatusOK, userOf(res.Identity)
+	}
+	if asked != nil {
+		out.Method, out.Path = r.Method, cut(r.URL.Path, maxPath)
+		if err == nil {
+			e.decide(ctx, &out, asked, res.Identity)
+		}
+	}
+	return answer("", []Request{out}), nil
+}
+
+// decide takes the step from who is calling to what he may do.
+func (e *Explainer) decide(ctx context.Context, r *Request, a *authz.Attributes, who *identity.Identity) {
+	a.User = who
+	answer, err := e.Authorizer.Authorize(ctx, a)
+	r.Authorization = &Authorization{Allowed: answer.Verdict == authz.Allow, Asked: askedOf(a), Reason: answer.Reason()}
+	switch {
+	case answer.Verdict == authz.Allow:
+	case err != nil:
+		r.Code, r.Authorization.Error = http.StatusInternalServerError, err.Error()
+	default:
+		r.Code, r.Authorization.Nearest = http.StatusForbidden, e.nearest(a)
+	}
+}
+
+// request returns the request that would be made.
+func (s *Spec) request(ctx context.Context) (*http.Request, error) {
+	if s.Token == "" && s.Certificate == "" && len(s.Headers) == 0 {
+		return nil, BadRequest("there is nothing to judge: give spec.token, spec.certificate or spec.headers")
+	}
+	method, path := http.MethodGet, "/"
+	if s.AsRequest != nil {
+		method, path = s.AsRequest.Method, s.AsRequest.Path
+	}
+	address, err := url.ParseRequestURI(path)
+	if err != nil || !strings.HasPrefix(path, "/") {
+		return nil, BadRequest("spec.asRequest.path has to begin with a slash and be the path of a URL")
+	}
+	r, err := http.NewRequestWithContext(ctx, method, address.String(), http.NoBody)
+	if err != nil {
+		return nil, BadRequest("spec.asRequest.method is no method of HTTP")
+	}
+	if r.Header, err = s.header(); err != nil {
+		return nil, err
+	}
+	r.TLS, err = s.connection()
+	return r, err
+}
+
+func (s *Spec) header() (http.Header, error) {
+	h, size := http.Header{}, 0
+	for name, values := range s.Headers {
+		key := textproto.CanonicalMIMEHeaderKey(name)
+		for _, v := range values {
+			h.Add(key, v)
+			size += len(key) + len(v)
+		}
+	}
+	if size > maxHeader {
+		return nil, BadRequest(fmt.Sprintf("spec.headers has %d bytes: no request has more than %d", size, maxHeader))
+	}
+	if s.Token == "" {
+		return h, nil
+	}
+	if len(h["Authorization"]) > 0 {
+		return nil, BadRequest("spec.token and the header Authorization are both given: give one")
+	}
+	h["Authorization"] = []string{"Bearer " + s.Token}
+	return h, nil
+}
+
+// connection returns that of a client with the certificate.
+func (s *Spec) connection() (*tls.ConnectionState, error) {
+	if s.Certificate == "" {
+		return &tls.ConnectionState{}, nil
+	}
+	if len(s.Certificate) > maxPEM {
+		return nil, BadRequest(fmt.Sprintf("spec.certificate has %d bytes: at most %d are read", len(s.Certificate), maxPEM))
+	}
+	certs, err := certificates([]byte(s.Certificate))
+	if err != nil {
+		return nil, BadRequest("spec.certificate: " + err.Error())
+	}
+	return &tls.ConnectionState{PeerCertificates: certs}, nil
+}
+
+// certificates reads those of a PEM text. Other blocks are passed over, as a
+// file that has a certificate often has its key too.
+func certificates(text []byte) ([]*x509.Certificate, error) {
+	var certs []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d cannot be read: %w", len(certs)+1, err)
+		}
+		certs = append(certs, cert)
+	}
+	if len(certs) == 0 {
+		return nil, errors.New("there is no certificate in PEM")
+	}
+	return certs, nil
+}
