@@ -65,6 +65,24 @@ func (a *ca) issue(t testing.TB, subject pkix.Name, change ...func(*x509.Certifi
 	return cert, key
 }
 
+// issueRaw returns a client certificate for a subject as it is in bytes, or nil
+// if that cannot be read.
+func (a *ca) issueRaw(subject []byte) *x509.Certificate {
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), RawSubject: subject, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, a.key.Public(), a.key)
+	if err != nil {
+		return nil
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil
+	}
+	return leaf
+}
+
 func pemOf(certs ...*x509.Certificate) []byte {
 	var out []byte
 	for _, c := range certs {

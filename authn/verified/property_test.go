@@ -93,7 +93,7 @@ func TestEveryAnswerIsItsAskers(t *testing.T) {
 					sources[r.IntN(len(sources))].change()
 				}
 				i := r.IntN(len(sources))
-				token := heads[r.IntN(len(heads))] + fmt.Sprint(r.IntN(1 + r.IntN(8)))
+				token := heads[r.IntN(len(heads))] + fmt.Sprint(r.IntN(1+r.IntN(8)))
 				auds := audiences[r.IntN(1+r.IntN(len(audiences)))]
 				told := sources[i].told.Load()
 				res, err := verifiers[i].VerifyToken(context.Background(), token, auds)

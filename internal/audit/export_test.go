@@ -14,6 +14,7 @@ var (
 	HideToken       = hideToken
 	HideValues      = hideValues
 	Printable       = printable
+	ReadPolicy      = readPolicy
 )
 
 // NewDirect returns a trail whose records write themselves to out, where that is

@@ -306,3 +306,18 @@ func TestRequestsOfUnknownLengthEndTheConnection(t *testing.T) {
 		})
 	}
 }
+
+// Whoever asks for a time gets no more than there is, and never none.
+func FuzzTimeout(f *testing.F) {
+	for _, query := range []string{"", "timeout=1s", "timeout=-1s", "timeout=0", "timeout=99h", "timeout=1e9h", "timeout=%31s", "timeout=x&timeout=1s", "timeout=", "timeout=9223372036854775807ns"} {
+		f.Add(query)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		r := request("GET", "/api")
+		r.URL.RawQuery = query
+		got, err := door.Timeout(time.Minute, r)
+		if err == nil && (got <= 0 || got > time.Minute) || err != nil && got != 0 {
+			t.Errorf("%q: %v, %v", query, got, err)
+		}
+	})
+}
