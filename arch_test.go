@@ -25,6 +25,7 @@ var layers = []layer{
 		"internal/controller", "internal/controller/...", "internal/explain", "internal/issuers", "internal/issuing", "internal/issuing/...", "internal/revocation",
 	}},
 	{"surface", []string{
+		"guard", "kubeauth",
 		"internal/api", "internal/api/...", "internal/console", "internal/gateway", "internal/health", "internal/metrics",
 	}},
 	{"assembly", []string{"internal/config", "internal/config/...", "internal/door", "internal/server", "internal/server/..."}},

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -65,6 +66,7 @@ func TestReservedNames(t *testing.T) {
 	sources := map[string]source{
 		"client certificate":       {ca.client, true, true},
 		"token file":               {tokenFile, true, true},
+		"hashed token file":        {hashedTokenFile, true, true},
 		"front proxy":              {ca.proxy, true, true},
 		"password file":            {passwordFile, false, false},
 		"JWT":                      {mapped{}.login, false, false},
@@ -164,6 +166,23 @@ func (h hooked) login(t *testing.T, user string, groups []string) (*authn.Result
 		t.Fatal(err)
 	}
 	return bearer(v, "secret")
+}
+
+func hashedTokenFile(t *testing.T, user string, groups []string) (*authn.Result, error) {
+	path, token := filepath.Join(t.TempDir(), "tokens"), statictoken.NewToken()
+	hash := sha256.Sum256([]byte(token))
+	line := fmt.Sprintf("name sha256:%x user=%q", hash, user)
+	for _, g := range groups {
+		line += fmt.Sprintf(" group=%q", g)
+	}
+	if err := os.WriteFile(path, []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v, err := statictoken.OpenHashed(statictoken.Config{Path: path, Key: bytes.Repeat([]byte("k"), 32)})
+	if err != nil {
+		return nil, err // the file is refused as a whole
+	}
+	return bearer(v, token)
 }
 
 func passwordFile(t *testing.T, user string, groups []string) (*authn.Result, error) {

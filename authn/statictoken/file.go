@@ -8,8 +8,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
+	"slices"
 	"strings"
+	"sync"
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/identity"
@@ -19,11 +22,33 @@ import (
 // it in [identity.Credential]: neither tells anything about the other.
 type digest [sha256.Size / 2]byte
 
-func digests(key []byte, token string) (find digest, id string) {
-	mac := hmac.New(sha256.New, key)
+// A digester makes digests under one key.
+type digester struct{ macs sync.Pool }
+
+func newDigester(key []byte) *digester {
+	key = slices.Clone(key)
+	return &digester{sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
+}
+
+func (d *digester) sum(token string) (sum [sha256.Size]byte) {
+	mac := d.macs.Get().(hash.Hash)
+	mac.Reset()
 	mac.Write([]byte("gatehouse.dev static token\x00"))
 	mac.Write([]byte(token))
-	sum := mac.Sum(nil)
+	mac.Sum(sum[:0])
+	d.macs.Put(mac)
+	return sum
+}
+
+// find returns what finds a token.
+func (d *digester) find(token string) digest {
+	sum := d.sum(token)
+	return digest(sum[:len(digest{})])
+}
+
+// named returns what finds a token, and what names it.
+func (d *digester) named(token string) (find digest, id string) {
+	sum := d.sum(token)
 	return digest(sum[:len(find)]), "TOKEN=" + hex.EncodeToString(sum[len(find):])
 }
 
@@ -34,13 +59,20 @@ type contents struct {
 	// inForce ends when another reading takes effect, and with it every
 	// verification that rests on this one.
 	inForce *authn.Generation
+	rests   []authn.Stamp // of inForce, for all results
+}
+
+func newContents() *contents {
+	c := &contents{tokens: map[digest]*authn.Result{}, inForce: new(authn.Generation)}
+	c.rests = []authn.Stamp{c.inForce.Stamp()}
+	return c
 }
 
 // read parses a token file: records of a token, a user name, a UID and,
 // optionally, the groups with commas between them. Errors and warnings name the
 // record by its number, as Kubernetes does, and never what is in it.
 func (v *Verifier) read(data []byte) (*contents, error) {
-	c := &contents{tokens: map[digest]*authn.Result{}, inForce: new(authn.Generation)}
+	c := newContents()
 	r := csv.NewReader(bytes.NewReader(data))
 	r.FieldsPerRecord = -1
 	r.ReuseRecord = true
@@ -69,7 +101,7 @@ func (v *Verifier) read(data []byte) (*contents, error) {
 // add takes one record. It clones what it keeps, because the strings of a
 // record share their memory with the token.
 func (c *contents) add(v *Verifier, n int, record []string) {
-	find, id := digests(v.key, record[0])
+	find, id := v.digests.named(record[0])
 	if c.tokens[find] != nil {
 		c.warn("record %d: duplicate token, the earlier record is ignored", n)
 	}
@@ -91,7 +123,7 @@ func (c *contents) add(v *Verifier, n int, record []string) {
 			Credential: identity.Credential{Method: identity.StaticToken, ID: id},
 		},
 		Audiences: v.audiences,
-		Rests:     []authn.Stamp{c.inForce.Stamp()},
+		Rests:     c.rests,
 	}
 }
 

@@ -1,7 +1,8 @@
 // Package statictoken verifies bearer tokens that stand in a file: Kubernetes'
-// --token-auth-file.
+// --token-auth-file ([Open]), or a file of hashed tokens that expire
+// ([OpenHashed]).
 //
-// The file is read exactly as Kubernetes reads it, but it is followed: a change
+// The first is read exactly as Kubernetes reads it. Both are followed: a change
 // takes effect at once, and every verification that rests on what the file said
 // before is forgotten. A bad file changes nothing; [Verifier.Status] says what
 // is wrong with it.
@@ -18,6 +19,7 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/identity"
@@ -45,7 +47,9 @@ type Config struct {
 // A Verifier verifies the tokens in a file.
 type Verifier struct {
 	path      string
-	key       []byte
+	digests   *digester
+	find      func(*digester, string) digest
+	unknown   error // what is said of a token that is not in the file
 	audiences []string
 	notify    func(error)
 	file      *reload.File[*contents]
@@ -54,6 +58,7 @@ type Verifier struct {
 
 var (
 	errUnknown  = authn.Pass(identity.StaticToken, "no record has this token")
+	errUnhashed = authn.Pass(identity.StaticToken, "no line has the hash of this token")
 	errAudience = authn.Pass(identity.StaticToken, "the token is not for the audiences asked for")
 )
 
@@ -62,14 +67,19 @@ func (v *Verifier) Describe() (identity.Method, string) { return identity.Static
 
 // Open reads the token file. It fails if the file is bad.
 func Open(c Config) (*Verifier, error) {
+	return open(c, &Verifier{find: (*digester).find, unknown: errUnknown}, (*Verifier).read)
+}
+
+// open completes v, which reads its file by read.
+func open(c Config, v *Verifier, read func(*Verifier, []byte) (*contents, error)) (*Verifier, error) {
 	if len(c.Key) < minKey {
 		return nil, fmt.Errorf("digest key has %d bytes: need %d or more", len(c.Key), minKey)
 	}
 	if c.Path == "" {
 		return nil, errors.New("no path of a token file")
 	}
-	v := &Verifier{path: c.Path, key: slices.Clone(c.Key), audiences: slices.Clone(c.Audiences), notify: c.Notify}
-	file, err := reload.Open(c.Path, v.read, v.changed)
+	v.path, v.digests, v.audiences, v.notify = c.Path, newDigester(c.Key), slices.Clone(c.Audiences), c.Notify
+	file, err := reload.Open(c.Path, func(data []byte) (*contents, error) { return read(v, data) }, v.changed)
 	if err != nil {
 		return nil, err
 	}
@@ -104,10 +114,14 @@ func (v *Verifier) Warnings() []string { return slices.Clone(v.current.Load().wa
 // for the server as a whole.
 func (v *Verifier) VerifyToken(_ context.Context, token string, audiences []string) (*authn.Result, error) {
 	c := v.current.Load()
-	find, _ := digests(v.key, token)
-	res := c.tokens[find]
+	res := c.tokens[v.find(v.digests, token)]
 	if res == nil {
-		return nil, errUnknown
+		return nil, v.unknown
+	}
+	if !res.Until.IsZero() {
+		if now := time.Now(); !now.Before(res.Until) {
+			return nil, expired(res, now)
+		}
 	}
 	if len(audiences) == 0 {
 		return res, nil

@@ -45,7 +45,7 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 		newUpCommand(stdout, stderr), newServeCommand(stderr),
 		newAdminCommand(stdout), newConfigCommand(stdout), newVersionCommand(stdout),
 		newSnapshotCommand(stdout, stderr), newMigrateCommand(stdout, stderr), newEncryptionCommand(stdout, stderr),
-		newPasswordCommand(stdout, stderr),
+		newPasswordCommand(stdout, stderr), newTokenCommand(stdout, stderr),
 	)
 	return root
 }

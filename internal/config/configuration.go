@@ -166,6 +166,10 @@ type Authentication struct {
 	// the groups.
 	// Default: none.
 	TokenFile string `json:"tokenFile" flag:"token-auth-file" path:"read"`
+	// The file of hashed bearer tokens, as gatehouse token new writes their
+	// lines: a name, a SHA-256 hash, the user, its groups and the end.
+	// Default: none.
+	HashedTokenFile string `json:"hashedTokenFile" flag:"hashed-token-file" path:"read"`
 	// Whether bootstrap tokens, which are Secrets in kube-system, prove who is
 	// calling. With it the server also deletes those that have expired, and
 	// keeps the ConfigMap cluster-info of kube-public, which anybody may read.

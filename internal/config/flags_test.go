@@ -71,6 +71,7 @@ etcd-keyfile                            string
 etcd-prefix                             string        /registry
 etcd-servers                            stringSlice   []
 external-hostname                       string
+hashed-token-file                       string                          not in kube-apiserver
 htpasswd-file                           string                          not in kube-apiserver
 htpasswd-groups-file                    string                          not in kube-apiserver
 jwt-claim-sources                       stringSlice   []                not in kube-apiserver

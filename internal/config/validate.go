@@ -46,7 +46,7 @@ func (c *Configuration) Validate() error {
 	k.storage()
 	k.etcd()
 	k.requestHeader()
-	k.passwords()
+	k.static()
 	k.serviceAccounts()
 	k.issuers()
 	k.tokenWebhook()

@@ -155,6 +155,11 @@ var validations = []struct {
 		"--htpasswd-file: reading pki/users.csv: line 1: there is no colon after a user name",
 		"--htpasswd-groups-file: reading pki/users.csv: line 1: there is no colon",
 	}},
+	{"tokens", minimal, []string{"--token-auth-file=pki/tokens.csv", "--hashed-token-file=pki/tokens.hashed"}, nil},
+	{"tokens in another format", minimal, []string{"--token-auth-file=pki/ca.crt", "--hashed-token-file=pki/tokens.csv"}, []string{
+		"--token-auth-file: reading pki/ca.crt: record 1: need at least 3 columns",
+		"--hashed-token-file: reading pki/tokens.csv: line 1: there is a quote that does not begin a value",
+	}},
 	{"groups without passwords", minimal, []string{"--htpasswd-groups-file=pki/groups"}, []string{"--htpasswd-groups-file: has no effect without authentication.htpasswdFile (--htpasswd-file)"}},
 	{"proxy with all", minimal, append(proxied[:2:2], "--requestheader-allowed-names=a,b", "--requestheader-uid-headers=x-remote-uid,Other",
 		"--requestheader-group-headers=X-Remote-Group", "--requestheader-extra-headers-prefix=X-Remote-Extra-"), nil},

@@ -15,7 +15,6 @@ import (
 	"gatehouse.dev/gatehouse/authn/clientcert"
 	"gatehouse.dev/gatehouse/authn/frontproxy"
 	"gatehouse.dev/gatehouse/authn/serviceaccount"
-	"gatehouse.dev/gatehouse/authn/statictoken"
 	"gatehouse.dev/gatehouse/authn/verified"
 	"gatehouse.dev/gatehouse/internal/config"
 	"gatehouse.dev/gatehouse/internal/issuers"
@@ -73,17 +72,9 @@ func (s *Server) identify(objects serviceaccount.Objects, digestKey []byte) (*cr
 		return nil, fmt.Errorf("making the table of verified tokens: %w", err)
 	}
 	audiences := cfg.Audiences()
-	var tokens []authn.TokenVerifier
-	if file := cfg.Authentication.TokenFile; file != "" {
-		static, err := statictoken.Open(statictoken.Config{
-			Path: file, Key: digestKey, Audiences: audiences, Notify: reporter(log, "token file", file),
-		})
-		if err != nil {
-			return nil, err
-		}
-		warn(log, "token file", file, static.Warnings())
-		c.follow("token-auth-file", static.Status, static.Run)
-		tokens = append(tokens, static)
+	tokens, err := c.static(cfg, digestKey, audiences, log)
+	if err != nil {
+		return nil, err
 	}
 	if c.accountKeys, err = serviceaccount.NewKeys(publicKeys(m.signing)...); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package identity_test
 
 import (
+	"encoding/base64"
 	"fmt"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -77,6 +78,17 @@ func (w *world) legacyToken(ns, name, account string) string {
 		return len(filled.Data[corev1.ServiceAccountTokenKey]) > 0
 	})
 	return string(filled.Data[corev1.ServiceAccountTokenKey])
+}
+
+// badBootstrapToken makes a bootstrap token whose Secret says something else
+// under one key from then on.
+func (w *world) badBootstrapToken(id, key, value string) string {
+	w.t.Helper()
+	const secret = "0123456789abcdef"
+	token := w.bootstrapToken(id, secret)
+	data := base64.StdEncoding.EncodeToString([]byte(value))
+	w.admin.must("PATCH", inNamespace("kube-system", "secrets/bootstrap-token-"+id), `{"data":{"`+key+`":"`+data+`"}}`, nil)
+	return token
 }
 
 // bootstrapToken makes a bootstrap token that lets in and signs, and waits until

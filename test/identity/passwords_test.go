@@ -1,6 +1,8 @@
 package identity_test
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"net/http"
 	"os"
 	"slices"
@@ -97,5 +99,53 @@ func TestPasswords(t *testing.T) {
 	}
 	if w.stale("htpasswd-file") || w.stale("basic-auth-file") {
 		t.Error("good files are told of")
+	}
+}
+
+// A hashed token is its line's, under the name of the line, until the line says
+// that it is over or is gone.
+func TestHashedTokens(t *testing.T) {
+	const token = "gh_Qm7xV2nRk9TzLw4JbYc8HsDf3GpXe6UaN1iWoZ5tKvM"
+	hash := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(token)))
+	line := "ci " + hash + " user=ci-bot uid=7 group=dev"
+	w := start(t, map[string]string{"hashed": line + " expires=2100-01-01T00:00:00Z # builds\n", "policy.yaml": everything},
+		"--hashed-token-file=DIR/hashed", "--audit-policy-file=DIR/policy.yaml", "--audit-log-path=DIR/audit.log")
+	ci := w.as(credential{token: token})
+	if got, a := ci.whoami(); a.code != http.StatusCreated || got.Username != "ci-bot" || got.UID != "7" || !slices.Contains(got.Groups, "dev") {
+		t.Errorf("is %d %+v", a.code, got)
+	}
+	if got := w.admin.review(token); !got.Authenticated || got.User.Username != "ci-bot" {
+		t.Errorf("a TokenReview says %+v", got)
+	}
+	for name, bad := range map[string]string{"hash": hash, "bare hash": hash[7:], "name": "ci", "without prefix": token[3:], "longer": token + "A"} {
+		if _, a := w.as(credential{token: bad}).whoami(); a.code != http.StatusUnauthorized {
+			t.Errorf("the %s as a token: %d", name, a.code)
+		}
+	}
+	w.write("hashed", token+"\n")
+	w.eventually("telling of a bad file", func() bool { return w.note("hashed-token-file") && w.stale("hashed-token-file") })
+	if _, a := ci.whoami(); a.code != http.StatusCreated {
+		t.Errorf("while the file is bad: %d", a.code)
+	}
+	w.write("hashed", line+" expires=2020-01-01T00:00:00Z\n")
+	w.eventually("refusing a token that is over", func() bool { _, a := ci.whoami(); return a.code == http.StatusUnauthorized })
+	if got := w.admin.review(token); got.Authenticated || !strings.Contains(got.Error, `token "ci" of "ci-bot" expired at 2020-01-01T00:00:00Z`) {
+		t.Errorf("a TokenReview of a token that is over: %+v", got)
+	}
+	w.write("hashed", line+"\n")
+	w.eventually("taking it again", func() bool { _, a := ci.whoami(); return a.code == http.StatusCreated })
+	w.write("hashed", "# nobody\n")
+	w.eventually("refusing a token that is gone", func() bool { _, a := ci.whoami(); return a.code == http.StatusUnauthorized })
+	audit, err := os.ReadFile(w.file("audit.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for place, text := range map[string]string{"audit log": string(audit), "log": w.Log()} {
+		if strings.Contains(text, token) {
+			t.Errorf("the %s has the token", place)
+		}
+	}
+	if !strings.Contains(string(audit), `"authentication.gatehouse.dev/credential-id":"NAME=ci"`) || !strings.Contains(w.Log(), "expired at 2020-01-01T00:00:00Z") {
+		t.Error("the audit log has no name of the token, or the log not why it was refused")
 	}
 }

@@ -59,7 +59,8 @@ func (w *world) ownKey() *ecdsa.PrivateKey {
 // and never makes an anonymous caller of its owner: those may read /version.
 func TestUnauthorized(t *testing.T) {
 	ca, foreign := newAuthority(t, "clients"), newAuthority(t, "clients")
-	w := start(t, map[string]string{"ca.pem": ca.pem(), "tokens.csv": "joes-t0ken,joe,uid-7,\"dev,ops\"\n"})
+	w := start(t, map[string]string{"ca.pem": ca.pem(), "tokens.csv": "joes-t0ken,joe,uid-7,\"dev,ops\"\n"},
+		"--enable-bootstrap-token-auth")
 	w.namespace("x")
 	w.account("x", "sa")
 	good, legacy := w.token("x", "sa", "", ""), w.legacyToken("x", "legacy", "sa")
@@ -72,6 +73,7 @@ func TestUnauthorized(t *testing.T) {
 		change(c)
 		return sign(t, k, header, c)
 	}
+	w.bootstrapToken("abcdef", "0123456789abcdef")
 	nothing := func(map[string]any) {}
 	hour := int64(time.Hour / time.Second)
 	set := func(name string, value any) func(map[string]any) {
@@ -119,6 +121,12 @@ func TestUnauthorized(t *testing.T) {
 		{"tampered signature", credential{token: parts[0] + "." + parts[1] + "." + flip(parts[2])}},
 		{"payload of another token", credential{token: parts[0] + "." + legacyParts[1] + "." + parts[2]}},
 		{"tampered legacy token", credential{token: legacyParts[0] + "." + legacyParts[1] + "." + flip(legacyParts[2])}},
+		{"bootstrap token of no Secret", credential{token: "nobody.0123456789abcdef"}},
+		{"bootstrap token of another secret", credential{token: "abcdef.0123456789abcdee"}},
+		{"bootstrap token in another case", credential{token: "ABCDEF.0123456789ABCDEF"}},
+		{"bootstrap token that has expired", credential{token: w.badBootstrapToken("expire", "expiration", "2006-01-02T15:04:05Z")}},
+		{"bootstrap token that only signs", credential{token: w.badBootstrapToken("signer", "usage-bootstrap-authentication", "no")}},
+		{"bootstrap token of a master", credential{token: w.badBootstrapToken("master", "auth-extra-groups", "system:masters")}},
 		{"bad certificate and bad token", credential{cert: foreign.sign(jane, nil), token: "nobodys-t0ken"}},
 	}
 	for name, value := range map[string][]string{

@@ -271,7 +271,7 @@ func TestJoin(t *testing.T) {
 	cfg.BearerToken = token
 	joining := clientset(t, cfg)
 	request, key := certificateRequest(t, "node-1")
-	name, _, err := csr.RequestCertificate(joining, request, "node-csr-1", certificatesv1.KubeAPIServerClientKubeletSignerName, nil,
+	name, _, err := csr.RequestCertificateWithContext(t.Context(), joining, request, "node-csr-1", certificatesv1.KubeAPIServerClientKubeletSignerName, nil,
 		[]certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageClientAuth}, key)
 	if err != nil {
 		t.Fatal(err)

@@ -5,12 +5,39 @@ import (
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authn/password"
+	"gatehouse.dev/gatehouse/authn/statictoken"
 	"gatehouse.dev/gatehouse/internal/config"
 )
 
 // basicChallenge is what a 401 offers where there are passwords. That they are
 // read as UTF-8 has to be told (RFC 7617 section 2.1).
 const basicChallenge = `Basic realm="gatehouse", charset="UTF-8"`
+
+// static opens the files of tokens.
+func (c *credentials) static(cfg *config.Configuration, key []byte, audiences []string, log *slog.Logger) ([]authn.TokenVerifier, error) {
+	var all []authn.TokenVerifier
+	for _, f := range []struct {
+		flag, what, path string
+		open             func(statictoken.Config) (*statictoken.Verifier, error)
+	}{
+		{"token-auth-file", "token file", cfg.Authentication.TokenFile, statictoken.Open},
+		{"hashed-token-file", "hashed token file", cfg.Authentication.HashedTokenFile, statictoken.OpenHashed},
+	} {
+		if f.path == "" {
+			continue
+		}
+		tokens, err := f.open(statictoken.Config{
+			Path: f.path, Key: key, Audiences: audiences, Notify: reporter(log, f.what, f.path),
+		})
+		if err != nil {
+			return nil, err
+		}
+		warn(log, f.what, f.path, tokens.Warnings())
+		c.follow(f.flag, tokens.Status, tokens.Run)
+		all = append(all, tokens)
+	}
+	return all, nil
+}
 
 // byHeaders returns what authenticates by the headers of a request: bearer
 // tokens, and passwords, which may be nil.
