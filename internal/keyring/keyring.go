@@ -48,6 +48,7 @@ type Key struct {
 type Ring struct {
 	signer *jose.Signer // nil if no key may sign
 	keys   []Key        // if one may sign, it is the first
+	listed bool         // the one that signs is in a file of those that verify
 }
 
 // Open returns the ring of the key in a data directory. If there is none it
@@ -111,6 +112,7 @@ func load(read func(path string) ([]byte, error), signingFile string, verificati
 			return nil, err
 		}
 		for _, e := range entries {
+			ring.listed = ring.listed || ring.signer != nil && e.key.ID == ring.keys[0].ID
 			ring.add(e.key)
 		}
 	}
@@ -169,6 +171,10 @@ func (r *Ring) Find(id string) []Key {
 
 // Signs reports whether the ring has a key that signs.
 func (r *Ring) Signs() bool { return r.signer != nil }
+
+// Listed reports whether the key that signs is also in one of the files of keys
+// that verify: those that replicas, and this one after the next rotation, go by.
+func (r *Ring) Listed() bool { return r.listed }
 
 // Sign returns claims as a compact token, signed with the ring's private key.
 func (r *Ring) Sign(claims any) (string, error) {

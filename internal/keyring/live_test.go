@@ -140,3 +140,31 @@ func TestLive(t *testing.T) {
 		}
 	}
 }
+
+// A key that signs should be among those that verify, where replicas look.
+func TestListed(t *testing.T) {
+	dir := t.TempDir()
+	key := ecKey(t)
+	signing, own := write(t, dir, "sign", privatePEM(t, key)), write(t, dir, "own", publicPEM(t, key.Public()))
+	other := write(t, dir, "other", publicPEM(t, ecKey(t).Public()))
+	for _, tt := range []struct {
+		name, signing string
+		verifying     []string
+		want          bool
+	}{
+		{"public half", signing, []string{own}, true},
+		{"public half behind another", signing, []string{other, own}, true},
+		{"same file", signing, []string{signing}, true},
+		{"another key", signing, []string{other}, false},
+		{"no file", signing, nil, false},
+		{"nothing signs", "", []string{own}, false},
+	} {
+		ring, err := keyring.Load(tt.signing, tt.verifying...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := ring.Listed(); got != tt.want {
+			t.Errorf("%s: Listed() = %v", tt.name, got)
+		}
+	}
+}

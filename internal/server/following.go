@@ -56,10 +56,14 @@ func (s *Server) takeSigning(ring *keyring.Ring) error {
 	return nil
 }
 
-// acceptSigning refuses keys that this server could not verify with, or that
-// leave out the one that others on the store sign with. What the store does not
-// say now is asked again.
+// acceptSigning refuses keys that this server could not verify with, a key that
+// signs and is in none of the files that verify, and keys that leave out the one
+// that others on the store sign with. What the store does not say now is asked
+// again.
 func (s *Server) acceptSigning(ring *keyring.Ring) error {
+	if file := s.cfg.ServiceAccounts.SigningKeyFile; file != "" && !ring.Listed() {
+		return fmt.Errorf("the public half of the key in %s is in none of the files of keys that verify: name the file with its public key with --service-account-key-file as well", file)
+	}
 	if _, err := serviceaccount.NewKeys(publicKeys(ring)...); err != nil {
 		return err
 	}

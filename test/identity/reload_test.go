@@ -188,11 +188,16 @@ func TestKeysThatLeaveOneOut(t *testing.T) {
 	w.account("x", "sa")
 	token := w.token("x", "sa", "", "")
 	w.write("verify.pem", publicPEM(t, next))
-	w.eventually("reading the file", func() bool { return strings.Count(w.Log(), "service account keys reloaded") > 0 })
-	w.write("sign.key", keyPEM(t, next))
-	w.eventually("telling of keys that leave one out", func() bool { return w.note("service-account-key-file") })
-	if log := w.Log(); !strings.Contains(log, "service account key "+keyID(t, old)+" is not among ours: add it with --service-account-key-file") {
+	w.eventually("telling of a key that signs and does not verify", func() bool { return w.note("service-account-key-file") })
+	if !strings.Contains(w.Log(), "sign.key is in none of the files of keys that verify") {
 		t.Error("the log does not say what is missing")
+	}
+	w.write("sign.key", keyPEM(t, next))
+	w.eventually("telling of keys that leave one out", func() bool {
+		return strings.Contains(w.Log(), "service account key "+keyID(t, old)+" is not among ours: add it with --service-account-key-file")
+	})
+	if !w.note("service-account-key-file") {
+		t.Error("readyz does not tell")
 	}
 	if _, a := w.as(credential{token: token}).whoami(); a.code != http.StatusCreated {
 		t.Errorf("with the last good keys: %d", a.code)
