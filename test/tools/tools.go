@@ -4,7 +4,7 @@
 // The go command does the work and its build cache makes a second time cheap.
 // The binaries lie outside of the tree, in the folder that GATEHOUSE_TEST_CACHE
 // names or else in the user's cache. With GATEHOUSE_TEST_RACE=1 gatehouse is
-// built with the race detector; kubectl, which is not ours, never is.
+// built with the race detector; what is not ours never is.
 //
 // Nothing is looked for in PATH: a program that is not what its name says would
 // make the tests say something else than they seem to.
@@ -120,6 +120,8 @@ func cache(t testing.TB) string {
 type program struct {
 	in, of, to string
 	race       bool
+	// pure leaves out what is written in C.
+	pure bool
 	// stamps are set in k8s.io/component-base/version.
 	stamps []string
 }
@@ -153,6 +155,9 @@ func build(t testing.TB, p program) string {
 	cmd := exec.Command("go", append(args, p.of)...)
 	cmd.Dir = p.in
 	cmd.Env = append(os.Environ(), "GOFLAGS=-buildvcs=false", "GOWORK=off")
+	if p.pure {
+		cmd.Env = append(cmd.Env, "CGO_ENABLED=0")
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("building %s in %s: %v\n%s", p.of, p.in, err, out)
 	}

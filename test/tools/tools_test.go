@@ -24,3 +24,15 @@ func TestKubectl(t *testing.T) {
 		})
 	}
 }
+
+func TestForeign(t *testing.T) {
+	for _, test := range []struct{ path, argument, want string }{
+		{tools.Dex(t), "version", "Dex Version"},
+		{tools.Kubelogin(t), "--help", "get-token"},
+	} {
+		out, err := exec.Command(test.path, test.argument).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), test.want) {
+			t.Errorf("%s says of itself: %v\n%s", test.path, err, out)
+		}
+	}
+}
