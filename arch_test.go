@@ -44,6 +44,7 @@ var sideways = []edge{
 	{"authn/password", "authn/verified"},
 	{"authn/serviceaccount", "authn/verified"},
 	{"authn/webhook", "authn/verified"},
+	{"authz/webhook", "authn/verified"},
 	{"internal/admission", "authz/rbac/escalation"},
 	{"internal/issuers", "authn/jwt"},
 	{"internal/listener", "internal/turns"},
