@@ -21,7 +21,7 @@ var layers = []layer{
 	{"contracts", []string{"authn", "authz"}},
 	{"decision", []string{
 		"authn/...", "authz/...", "impersonation",
-		"internal/admission", "internal/api/policy", "internal/audit", "internal/connect/...",
+		"internal/admission", "internal/api/policy", "internal/audit", "internal/authorizers", "internal/connect/...",
 		"internal/controller", "internal/controller/...", "internal/explain", "internal/issuers", "internal/issuing", "internal/issuing/...", "internal/revocation",
 	}},
 	{"surface", []string{
@@ -46,6 +46,7 @@ var sideways = []edge{
 	{"authn/webhook", "authn/verified"},
 	{"authz/webhook", "authn/verified"},
 	{"internal/admission", "authz/rbac/escalation"},
+	{"internal/authorizers", "authz/webhook"},
 	{"internal/issuers", "authn/jwt"},
 	{"internal/listener", "internal/turns"},
 	{"internal/outcall", "internal/turns"},

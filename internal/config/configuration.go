@@ -271,10 +271,17 @@ type ServiceAccounts struct {
 
 // Authorization is who decides whether a caller may do something.
 type Authorization struct {
-	// The deciders in order, of RBAC, AlwaysAllow and AlwaysDeny. AlwaysAllow
-	// stands alone and not together with anonymous requests.
+	// The deciders in order, of RBAC, Webhook, AlwaysAllow and AlwaysDeny.
+	// AlwaysAllow stands alone and not together with anonymous requests.
 	// Default: RBAC.
 	Modes []string `json:"modes" flag:"authorization-mode"`
+	// The file with an AuthorizationConfiguration (apiserver.config.k8s.io/v1)
+	// that describes the deciders, webhooks among them, instead of the modes.
+	// It is followed, with the files that it leads to.
+	// Default: none.
+	ConfigFile string `json:"configFile" flag:"authorization-config" path:"read"`
+
+	Webhook AccessWebhook `json:"webhook"`
 }
 
 // Admission is which checks an object passes before it is stored.

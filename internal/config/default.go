@@ -8,6 +8,7 @@ import (
 // Names that a setting may have as its value.
 const (
 	ModeRBAC        = "RBAC"
+	ModeWebhook     = "Webhook"
 	ModeAlwaysAllow = "AlwaysAllow"
 	ModeAlwaysDeny  = "AlwaysDeny"
 
@@ -22,7 +23,7 @@ const (
 
 // AuthorizationModes returns the deciders that this server has.
 func AuthorizationModes() []string {
-	return []string{ModeRBAC, ModeAlwaysAllow, ModeAlwaysDeny}
+	return []string{ModeRBAC, ModeWebhook, ModeAlwaysAllow, ModeAlwaysDeny}
 }
 
 // AdmissionPlugins returns the admission plugins that this server has. All are
@@ -47,7 +48,7 @@ func Default() *Configuration {
 			Anonymous: true, JWT: defaultJWT(), OIDC: defaultOIDC(), Webhook: defaultTokenWebhook(),
 		},
 		ServiceAccounts: ServiceAccounts{Lookup: true, ExtendTokenExpiration: true},
-		Authorization:   Authorization{Modes: []string{ModeRBAC}},
+		Authorization:   Authorization{Modes: []string{ModeRBAC}, Webhook: defaultAccessWebhook()},
 		Audit: Audit{
 			Log: AuditLog{
 				Format: AuditFormatJSON, Version: AuditVersion, Mode: AuditModeBlocking,

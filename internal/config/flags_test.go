@@ -54,7 +54,12 @@ authentication-token-webhook-cache-ttl  duration      2m0s
 authentication-token-webhook-config-file string
 authentication-token-webhook-reserved-name stringArray []                not in kube-apiserver
 authentication-token-webhook-version    string        v1beta1
+authorization-config                    string
 authorization-mode                      stringSlice   [RBAC]            kube-apiserver: [AlwaysAllow]
+authorization-webhook-cache-authorized-ttl duration   5m0s
+authorization-webhook-cache-unauthorized-ttl duration 30s
+authorization-webhook-config-file       string
+authorization-webhook-version           string        v1beta1
 basic-auth-file                         string                          of kube-apiserver 1.18
 bind-address                            ip            0.0.0.0
 cert-dir                                string                          kube-apiserver: /var/run/kubernetes

@@ -144,7 +144,7 @@ func (k *check) issuers() {
 	}
 	described, err := issuers.Check(cfg)
 	k.issuerProblems(cfg, err)
-	k.described = described
+	k.anonymous = described
 	a := &k.c.Authentication
 	if described != nil && k.c.where[k.by[&a.Anonymous].path] != "" {
 		k.refuse(&a.Anonymous, "remove one of the two", "may not be given where %s says anonymous", k.name(&j.ConfigFile))
@@ -164,14 +164,5 @@ func (k *check) issuerProblems(cfg issuers.Config, err error) {
 		}
 	} else if err != nil {
 		k.refuse(at, mend, "%v", err)
-	}
-}
-
-// everybody refuses to let everybody do everything, where the file of issuers
-// says who is served without a credential.
-func (k *check) everybody() {
-	if k.described.Enabled {
-		k.refuse(&k.c.Authentication.JWT.ConfigFile, "disable anonymous in it, or choose "+ModeRBAC,
-			"its anonymous requests together with %s let everybody do everything", ModeAlwaysAllow)
 	}
 }

@@ -64,9 +64,9 @@ type check struct {
 	c        *Configuration
 	by       map[any]setting
 	problems []error
-	// described is what the file of issuers says about anonymous requests, or
+	// anonymous is what the file of issuers says about anonymous requests, or
 	// nil if it says nothing.
-	described *issuers.Anonymous
+	anonymous *issuers.Anonymous
 }
 
 // refuse adds a problem with a field.
@@ -264,26 +264,6 @@ func (k *check) serviceAccounts() {
 	}
 	if d := s.MaxTokenExpiration; d != 0 && (d < minTokenExpiration || d > maxTokenExpiration) {
 		k.refuse(&s.MaxTokenExpiration, "choose one from 1h to 2^32 seconds, or 0s for no limit", "%s is out of range", d)
-	}
-}
-
-func (k *check) authorization() {
-	modes := &k.c.Authorization.Modes
-	k.set(modes, AuthorizationModes()...)
-	if len(*modes) == 0 {
-		k.refuse(modes, "write RBAC", "is empty")
-	}
-	if !slices.Contains(*modes, ModeAlwaysAllow) {
-		return
-	}
-	if len(*modes) > 1 {
-		k.refuse(modes, "remove "+ModeAlwaysAllow, "%s allows everything, and leaves the other modes nothing to decide", ModeAlwaysAllow)
-	}
-	if k.described != nil {
-		k.everybody()
-	} else if anonymous := &k.c.Authentication.Anonymous; *anonymous {
-		k.refuse(modes, "set --anonymous-auth=false, or choose "+ModeRBAC,
-			"%s together with %s lets everybody do everything", ModeAlwaysAllow, k.name(anonymous))
 	}
 }
 

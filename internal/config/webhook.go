@@ -30,6 +30,30 @@ type TokenWebhook struct {
 	AllowedReservedNames []string `json:"allowedReservedNames" flag:"authentication-token-webhook-reserved-name,array"`
 }
 
+// AccessWebhook is somebody else who knows what a caller may do.
+type AccessWebhook struct {
+	// The file with a kubeconfig that says where the webhook is and how the
+	// server shows who it is. Needed with the mode Webhook. The file, and those
+	// that it names, are followed.
+	// Default: none.
+	ConfigFile string `json:"configFile" flag:"authorization-webhook-config-file" path:"read"`
+	// The version of the SubjectAccessReviews that are sent: v1 or v1beta1.
+	// Default: v1beta1.
+	Version string `json:"version" flag:"authorization-webhook-version"`
+	// How long it is believed that something is allowed, as a duration. 0s asks
+	// again each time.
+	// Default: 5m0s.
+	AuthorizedTTL Duration `json:"authorizedTTL" flag:"authorization-webhook-cache-authorized-ttl"`
+	// How long it is believed that something is not allowed, as a duration. 0s
+	// asks again each time.
+	// Default: 30s.
+	UnauthorizedTTL Duration `json:"unauthorizedTTL" flag:"authorization-webhook-cache-unauthorized-ttl"`
+}
+
+func defaultAccessWebhook() AccessWebhook {
+	return AccessWebhook{Version: "v1beta1", AuthorizedTTL: Duration(5 * time.Minute), UnauthorizedTTL: Duration(30 * time.Second)}
+}
+
 func defaultTokenWebhook() TokenWebhook {
 	return TokenWebhook{Version: "v1beta1", CacheTTL: Duration(2 * time.Minute)}
 }

@@ -3,7 +3,6 @@ package metrics
 import (
 	"crypto/sha256"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -15,27 +14,21 @@ import (
 // pkg/server/options/authenticationconfig/metrics). Issuers and texts appear as
 // digests, as they do there.
 type Issuers struct {
-	server    string
 	latency   *prometheus.HistogramVec
 	fetched   *prometheus.GaugeVec
 	keySet    *prometheus.GaugeVec
-	reloads   *prometheus.CounterVec
-	reloaded  *prometheus.GaugeVec
-	inForce   *prometheus.GaugeVec
 	replacing sync.Mutex
+	*ConfigController
 }
 
 // Issuers returns the metrics of issuers. It is called once.
 func (r *Registry) Issuers() *Issuers {
-	// As kube-apiserver, a server is known by the name of its machine. Without
-	// one there is nothing to tell it apart by.
-	host, _ := os.Hostname()
 	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
 	}
-	const authentication, reload = "apiserver_authentication_jwt_authenticator_", "apiserver_authentication_config_controller_"
+	const authentication = "apiserver_authentication_jwt_authenticator_"
 	i := &Issuers{
-		server: digest(host),
+		ConfigController: r.configController("authentication"),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: authentication + "latency_seconds", Help: "Time to verify a token that was not remembered, by result and issuer.",
 			Buckets: []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
@@ -44,15 +37,8 @@ func (r *Registry) Issuers() *Issuers {
 			"result", "jwt_issuer_hash", "apiserver_id_hash"),
 		keySet: gauge(authentication+"jwks_fetch_last_key_set_info", "Always 1; the label is the digest of the last key set of an issuer.",
 			"jwt_issuer_hash", "apiserver_id_hash", "hash"),
-		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: reload + "automatic_reloads_total", Help: "Reloads of the authentication configuration, by status.",
-		}, []string{"status", "apiserver_id_hash"}),
-		reloaded: gauge(reload+"automatic_reload_last_timestamp_seconds", "When the authentication configuration was last reloaded, by status.",
-			"status", "apiserver_id_hash"),
-		inForce: gauge(reload+"last_config_info", "Always 1; the label is the digest of the authentication configuration in force.",
-			"apiserver_id_hash", "hash"),
 	}
-	r.own.MustRegister(i.latency, i.fetched, i.keySet, i.reloads, i.reloaded, i.inForce)
+	r.own.MustRegister(i.latency, i.fetched, i.keySet)
 	return i
 }
 
@@ -99,24 +85,4 @@ func (i *Issuers) Gone(issuer string) {
 	i.replacing.Lock()
 	defer i.replacing.Unlock()
 	i.keySet.DeletePartialMatch(is)
-}
-
-// Configured notes the configuration that is in force.
-func (i *Issuers) Configured(text []byte, reloaded bool) {
-	if reloaded {
-		i.reloads.WithLabelValues("success", i.server).Inc()
-		i.reloaded.WithLabelValues("success", i.server).SetToCurrentTime()
-	}
-	i.replacing.Lock()
-	defer i.replacing.Unlock()
-	i.inForce.Reset()
-	if len(text) > 0 {
-		i.inForce.WithLabelValues(i.server, digest(string(text))).Set(1)
-	}
-}
-
-// Refused notes a configuration that has not taken effect.
-func (i *Issuers) Refused() {
-	i.reloads.WithLabelValues("failure", i.server).Inc()
-	i.reloaded.WithLabelValues("failure", i.server).SetToCurrentTime()
 }

@@ -80,9 +80,11 @@ type Client struct {
 	turns   *turns.Turns
 	flying  atomic.Int64
 	breaker atomic.Pointer[breaker]
+	forget  func() bool // ends the wait for the end of life
 }
 
-// New returns a client of target. Its calls end when life does.
+// New returns a client of target. Its calls end when life does. Who has no more
+// use for it before calls [Client.Close].
 func New(life context.Context, cfg Config, target *Target) *Client {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = Timeout
@@ -96,6 +98,7 @@ func New(life context.Context, cfg Config, target *Target) *Client {
 	c := &Client{cfg: cfg, life: life, turns: turns.New(MaxCalls)}
 	c.target.Store(target)
 	c.breaker.Store(new(breaker))
+	c.forget = context.AfterFunc(life, c.closeIdle)
 	return c
 }
 
@@ -106,8 +109,13 @@ func (c *Client) Use(target *Target) {
 	old.client.CloseIdleConnections()
 }
 
-// Close closes the connections that are not in use.
-func (c *Client) Close() { c.target.Load().client.CloseIdleConnections() }
+// Close closes the connections that are not in use. Calls under way go on.
+func (c *Client) Close() {
+	c.forget()
+	c.closeIdle()
+}
+
+func (c *Client) closeIdle() { c.target.Load().client.CloseIdleConnections() }
 
 // A Status is how a client is doing.
 type Status struct {
@@ -203,7 +211,11 @@ func (c *Client) try(ctx context.Context, body []byte, read func([]byte) error) 
 	if err == nil {
 		err = read(answer)
 	}
-	c.cfg.Observe(Exchange{Result: c.result(code, err), Code: code, Took: now.Sub(start)})
+	result := Result(err)
+	if err != nil && c.life.Err() != nil {
+		result = "canceled"
+	}
+	c.cfg.Observe(Exchange{Result: result, Code: code, Took: now.Sub(start)})
 	return err
 }
 
@@ -225,15 +237,15 @@ func (c *Client) tell(up bool, err error) {
 	c.cfg.Log.Error("a service does not answer; calls of it fail at once until it does", "service", c.cfg.Name, "err", err)
 }
 
-// result is how an exchange went, in the words of upstream's metrics.
-func (c *Client) result(code int, err error) string {
+// Result is how a call went that ended with err, in the words of upstream's
+// metrics: "success", "timeout" or "error".
+func Result(err error) string {
 	timeout, ok := errors.AsType[net.Error](err)
+	status, answered := errors.AsType[*StatusError](err)
 	switch {
 	case err == nil:
 		return "success"
-	case c.life.Err() != nil:
-		return "canceled"
-	case ok && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded), code == http.StatusGatewayTimeout:
+	case ok && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded), answered && status.Code == http.StatusGatewayTimeout:
 		return "timeout"
 	}
 	return "error"

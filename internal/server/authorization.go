@@ -2,8 +2,8 @@ package server
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
+	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -11,27 +11,24 @@ import (
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authn/serviceaccount"
-	"gatehouse.dev/gatehouse/authz"
 	"gatehouse.dev/gatehouse/authz/rbac"
+	"gatehouse.dev/gatehouse/internal/authorizers"
+	"gatehouse.dev/gatehouse/internal/outcall"
 )
 
-// authorizers builds the chain of authorizers that the modes name, behind the
+// openAuthorizers makes the chain of authorizers that is configured, behind the
 // group that may do everything.
-func authorizers(modes []string, index *rbac.Index) (*authz.Chain, error) {
-	var members []authz.Named
-	for _, mode := range modes {
-		switch mode {
-		case "RBAC":
-			members = append(members, authz.Named{Name: "rbac", Authorizer: index})
-		case "AlwaysAllow":
-			members = append(members, authz.Named{Name: "alwaysallow", Authorizer: authz.AlwaysAllow()})
-		case "AlwaysDeny":
-			members = append(members, authz.Named{Name: "alwaysdeny", Authorizer: authz.AlwaysDeny()})
-		default:
-			return nil, fmt.Errorf("--authorization-mode %s is not known: choose RBAC, AlwaysAllow or AlwaysDeny", mode)
-		}
+func (s *Server) openAuthorizers() error {
+	name := func(webhook string) string { return "authorization/" + webhook }
+	calls := authorizers.Calls{
+		Life: s.calling, Peer: authn.PeerFrom,
+		Show:   func(webhook string, client *outcall.Client) { s.showWebhook(name(webhook), client) },
+		Gone:   func(webhook string) { s.webhooks.Gone(name(webhook)) },
+		Called: func(webhook string) func(string, time.Duration) { return s.webhooks.Called(name(webhook)) },
 	}
-	return authz.NewChain(members...)
+	var err error
+	s.authorizer, err = authorizers.Open(s.cfg.Authorizers(), s.index, calls, s.metrics.Authorizers(), s.log)
+	return err
 }
 
 // followRoles keeps the index as the store is.

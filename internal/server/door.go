@@ -88,7 +88,7 @@ func validateReview(obj runtime.Object) field.ErrorList {
 }
 
 // rules lists what a caller may do in the form of the API.
-type rules struct{ from *authz.Chain }
+type rules struct{ from authz.RuleLister }
 
 func (l rules) RulesFor(ctx context.Context, user *identity.Identity, namespace string) ([]authorizationv1.ResourceRule, []authorizationv1.NonResourceRule, bool, error) {
 	found, err := l.from.RulesFor(ctx, user, namespace)

@@ -23,12 +23,12 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"gatehouse.dev/gatehouse/authn"
-	"gatehouse.dev/gatehouse/authz"
 	"gatehouse.dev/gatehouse/authz/rbac"
 	"gatehouse.dev/gatehouse/internal/api"
 	"gatehouse.dev/gatehouse/internal/api/explanation"
 	"gatehouse.dev/gatehouse/internal/api/policy"
 	"gatehouse.dev/gatehouse/internal/audit"
+	"gatehouse.dev/gatehouse/internal/authorizers"
 	"gatehouse.dev/gatehouse/internal/config"
 	"gatehouse.dev/gatehouse/internal/controller"
 	"gatehouse.dev/gatehouse/internal/etcd"
@@ -65,7 +65,7 @@ type Server struct {
 	api        *api.API
 	objects    *objects
 	index      *rbac.Index
-	authorizer *authz.Chain
+	authorizer *authorizers.Live
 	// signing signs service account tokens, and root, which may be nil, is the
 	// file of --root-ca-file. Both are followed.
 	signing     *keyring.Live
@@ -166,8 +166,8 @@ func (s *Server) connect(ctx context.Context) (err error) {
 }
 
 func (s *Server) buildAPI(ctx context.Context) error {
-	var err error
-	if s.authorizer, err = authorizers(s.cfg.Authorization.Modes, s.index); err != nil {
+	err := s.openAuthorizers()
+	if err != nil {
 		return err
 	}
 	s.api, err = api.New(api.Config{
@@ -253,6 +253,9 @@ func (s *Server) buildDoor(ctx context.Context) error {
 	s.credentials, err = s.identify(liveObjects{s.objects}, digestKey)
 	if err != nil {
 		return err
+	}
+	if name := s.authorizer.Followed(); name != "" {
+		s.credentials.follow(name, s.authorizer.Status, s.authorizer.Run)
 	}
 	if err := errors.Join(s.followSigning(), s.followRoot()); err != nil {
 		return err

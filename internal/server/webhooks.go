@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"slices"
 	"time"
 
@@ -50,7 +49,7 @@ func (s *Server) tokenWebhook(c *credentials, audiences []string) (authn.TokenVe
 	if err != nil {
 		return nil, err
 	}
-	client = s.callWebhook(name, outcall.Config{}, file.Value())
+	client = s.callWebhook(name, file.Value())
 	verifier, err = webhook.New(webhook.Config{
 		Ask: client.Post, Version: w.Version, Audiences: audiences,
 		TTL: time.Duration(w.CacheTTL), Reserved: w.AllowedReservedNames,
@@ -64,20 +63,20 @@ func (s *Server) tokenWebhook(c *credentials, audiences []string) (authn.TokenVe
 
 // callWebhook returns a client of a webhook, whose calls are counted under name
 // and end with the server.
-func (s *Server) callWebhook(name string, cfg outcall.Config, target *outcall.Target) *outcall.Client {
-	count, observe := s.webhooks.Called(name), cfg.Observe
-	cfg.Name, cfg.Peer, cfg.Log = name, authn.PeerFrom, s.log
-	cfg.Observe = func(e outcall.Exchange) {
-		count(e.Result, e.Took)
-		if observe != nil {
-			observe(e)
-		}
-	}
-	client := outcall.New(s.calling, cfg, target)
+func (s *Server) callWebhook(name string, target *outcall.Target) *outcall.Client {
+	count := s.webhooks.Called(name)
+	client := outcall.New(s.calling, outcall.Config{
+		Name: name + " webhook", Peer: authn.PeerFrom, Log: s.log,
+		Observe: func(e outcall.Exchange) { count(e.Result, e.Took) },
+	}, target)
+	s.showWebhook(name, client)
+	return client
+}
+
+// showWebhook shows in the metrics how a webhook is doing.
+func (s *Server) showWebhook(name string, client *outcall.Client) {
 	s.webhooks.Show(name, func() metrics.Webhook {
 		now := client.Status()
 		return metrics.Webhook{Calls: now.Calls, Waiting: now.Waiting, Down: now.Down}
 	})
-	context.AfterFunc(s.calling, client.Close)
-	return client
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/internal/config"
@@ -204,6 +205,69 @@ func TestHangingTokenWebhook(t *testing.T) {
 	for token, n := range h.asked {
 		if n != 1 {
 			t.Errorf("the webhook was asked %d times about %s", n, token)
+		}
+	}
+}
+
+// TestAuthorizationConfig has a webhook that allows jane what no role does, and
+// then one that denies her everything.
+func TestAuthorizationConfig(t *testing.T) {
+	h := newHook(t)
+	h.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var review authorizationv1.SubjectAccessReview
+		if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		jane := review.Spec.User == "jane"
+		review.Status = authorizationv1.SubjectAccessReviewStatus{Allowed: jane && r.URL.Path == "/allow", Denied: jane && r.URL.Path == "/deny", Reason: "the hook says so"}
+		_ = json.NewEncoder(w).Encode(review)
+	})
+	kubeconfig := h.kubeconfig(t, "/allow")
+	file := filepath.Join(h.dir, "authorization.yaml")
+	text := fmt.Sprintf(`apiVersion: apiserver.config.k8s.io/v1
+kind: AuthorizationConfiguration
+authorizers:
+- {type: RBAC, name: rbac}
+- type: Webhook
+  name: hook
+  webhook:
+    timeout: 3s
+    subjectAccessReviewVersion: v1
+    failurePolicy: NoOpinion
+    connectionInfo: {type: KubeConfigFile, kubeConfigFile: %q}
+`, kubeconfig)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := configure(t.TempDir())
+	cfg.Authorization.ConfigFile = file
+	cfg.Authentication.TokenFile = filepath.Join(h.dir, "tokens.csv")
+	if err := os.WriteFile(cfg.Authentication.TokenFile, []byte("jane,jane,1\njoe,joe,2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := serve(t, cfg)
+	list := func(token string) (int, string) {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/v1/namespaces/default/configmaps", nil)
+		r.Header.Set("Authorization", "Bearer "+token)
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, r)
+		return w.Code, w.Body.String()
+	}
+	if code, body := list("jane"); code != 200 {
+		t.Errorf("jane: %d %s", code, body)
+	}
+	if code, body := list("joe"); code != 403 || !strings.Contains(body, `in the namespace \"default\": hook: the hook says so`) {
+		t.Errorf("joe: %d %s", code, body)
+	}
+	h.kubeconfig(t, "/deny")
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		code, body := list("jane")
+		if code == 403 && strings.Contains(body, `in the namespace \"default\": the hook says so`) {
+			break
+		}
+		if code != 200 || time.Now().After(deadline) {
+			t.Fatalf("jane: %d %s", code, body)
 		}
 	}
 }
