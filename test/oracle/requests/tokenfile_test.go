@@ -2,7 +2,6 @@ package requests_test
 
 import (
 	"bytes"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -11,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-logr/logr"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/group"
 	"k8s.io/apiserver/pkg/authentication/token/tokenfile"
@@ -29,8 +29,7 @@ const (
 // TestTokenFile has both sides read generated files, and asks about the tokens in
 // them and tokens that are nearly those.
 func TestTokenFile(t *testing.T) {
-	klog.LogToStderr(false) // upstream logs each oddity
-	klog.SetOutput(io.Discard)
+	klog.SetLogger(logr.Discard()) // upstream logs each oddity
 	r, seen := random(t), differences{}
 	path := filepath.Join(t.TempDir(), "tokens.csv")
 	files := 1000
