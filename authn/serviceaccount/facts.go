@@ -47,6 +47,13 @@ func (s *keySet) unread(method identity.Method, issuer string, t *compact.Token,
 	})
 }
 
+// foreign says that a token is not ours, and whose ours are.
+func (v *Verifier) foreign(issuer string) error {
+	return authn.Explained(errForeign, "", func() authn.Facts {
+		return authn.Facts{Checks: []authn.Check{{What: "issuer (iss)", Got: issuer, Want: "one of " + authn.List(v.issuers)}}}
+	})
+}
+
 // ids are the names of the first keys.
 func (s *keySet) ids() []string {
 	var ids []string

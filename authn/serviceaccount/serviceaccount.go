@@ -158,7 +158,7 @@ func (v *Verifier) verify(token string) (*claims, error) {
 	ours := slices.Contains(v.issuers, issuer)
 	legacy := issuer == LegacyIssuer && !(ours && payload.Has("kubernetes.io"))
 	if !ours && !legacy {
-		return nil, errForeign
+		return nil, v.foreign(issuer)
 	}
 	method := identity.ServiceAccount
 	if legacy {

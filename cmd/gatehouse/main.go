@@ -46,6 +46,7 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 		newAdminCommand(stdout), newConfigCommand(stdout), newVersionCommand(stdout),
 		newSnapshotCommand(stdout, stderr), newMigrateCommand(stdout, stderr), newEncryptionCommand(stdout, stderr),
 		newPasswordCommand(stdout, stderr), newTokenCommand(stdout, stderr),
+		newExplainCommand(os.Stdin, stdout),
 	)
 	return root
 }

@@ -42,7 +42,7 @@ flags of kube-apiserver. Flags win over the file.`,
 		log := newLogger(stderr, cfg.Logging.Verbosity)
 		s, err := server.New(ctx, cfg, release(), log)
 		if err != nil {
-			return explain(err)
+			return explainServer(err)
 		}
 		log.Info("ready", "address", "https://"+s.Address(), "storage", s.Storage())
 		return s.Run(ctx)
@@ -61,8 +61,8 @@ func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, stop
 }
 
-// explain adds to an error of a server what can be done about it.
-func explain(err error) error {
+// explainServer adds to an error of a server what can be done about it.
+func explainServer(err error) error {
 	hint := ""
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):

@@ -233,7 +233,7 @@ func explainOffline(cmd *cobra.Command, err error) error {
 	case errors.Is(err, snapshot.ErrDamaged):
 		hint = "take another snapshot"
 	default:
-		return explain(err)
+		return explainServer(err)
 	}
 	return &config.Problem{Where: cmd.CommandPath(), What: err.Error(), Mend: hint}
 }

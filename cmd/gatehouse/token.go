@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -22,11 +23,11 @@ const tokenLifetime = "90d"
 func newTokenCommand(stdout, stderr io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
-		Short: "Make tokens and lines of a token file",
+		Short: "Make tokens and lines of a token file, and look into credentials",
 		Args:  noCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newTokenNewCommand(stdout), newTokenHashCommand(stdout, stderr))
+	cmd.AddCommand(newTokenNewCommand(stdout), newTokenHashCommand(stdout, stderr), newTokenInspectCommand(os.Stdin, stdout))
 	return cmd
 }
 

@@ -88,7 +88,7 @@ func (u *up) run(ctx context.Context) error {
 	start := time.Now()
 	s, err := server.New(ctx, cfg, release(), log)
 	if err != nil {
-		return explain(err)
+		return explainServer(err)
 	}
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -96,7 +96,7 @@ func (u *up) run(ctx context.Context) error {
 	go func() { done <- s.Run(running) }()
 	if err := s.WriteAdminKubeconfig(); err != nil {
 		cancel()
-		return errors.Join(explain(err), <-done)
+		return errors.Join(explainServer(err), <-done)
 	}
 	go s.KeepAdminKubeconfig(running)
 	if err := u.tell(s, cfg, log, time.Since(start)); err != nil {

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -117,6 +118,26 @@ func Check(cfg Config) (*Anonymous, error) {
 		return nil, err
 	}
 	return file.Value().Anonymous, nil
+}
+
+// URLs returns what the issuers call themselves.
+func URLs(cfg Config) ([]string, error) {
+	var text []byte
+	if cfg.Flags == nil {
+		var err error
+		if text, err = os.ReadFile(cfg.Path); err != nil {
+			return nil, fmt.Errorf("reading the issuers: %w", err)
+		}
+	}
+	doc, err := cfg.read(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading the issuers: %w", err)
+	}
+	var urls []string
+	for i := range doc.issuers {
+		urls = append(urls, doc.issuers[i].spec.Issuer.URL)
+	}
+	return urls, nil
 }
 
 // Live are the issuers that are in force.

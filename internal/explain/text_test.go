@@ -1,0 +1,65 @@
+package explain
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/authz"
+	"gatehouse.dev/gatehouse/identity"
+)
+
+func TestPage(t *testing.T) {
+	at := metav1.NewMicroTime(time.Unix(0, 0))
+	e := answer("audit-1", []Request{
+		{ID: "id-1", AuditID: "audit-1", Time: &at, Server: "a", Peer: "192.0.2.1", Code: 401, Method: "GET", Path: "/api", Ladder: []authn.Rung{
+			{Method: identity.ClientCertificate, Source: "ca.pem", Found: authn.Passed, Reason: "the connection has no client certificate"},
+			{Method: identity.JWT, Found: authn.Refused, Reason: "token is expired\x1b[2J\nok", Facts: authn.Facts{Kind: authn.Expired, Mend: "log in again",
+				Checks: []authn.Check{{What: "issuer (iss)", Got: "https://issuer", OK: true}, {What: "expiry (exp)", Got: "then", Want: "after now"}}}},
+		}},
+		{Code: 403, User: &User{Username: "jane", Groups: []string{"dev"}, MoreGroups: 3}, Authorization: &Authorization{
+			Asked: Asked{Verb: "get", Resource: "pods", Subresource: "log", Name: "p", Namespace: "x"}, Reason: "RBAC: no",
+			Nearest: []Nearest{{Near: authz.Near{Differs: authz.ByVerb}, Sentence: "a rule is near"}},
+		}},
+	})
+	e.Status.More, e.Status.KeptFor, e.Status.NotRecorded = 7, "1h0m0s", &Lost{Peer: 2}
+	var b strings.Builder
+	if err := (&Page{}).Write(&b, e); err != nil {
+		t.Fatal(err)
+	}
+	want := `request id-1, audit ID audit-1
+answered with 401 at 1970-01-01T00:00:00Z by a to 192.0.2.1
+GET /api
+
+who is calling
+  - X509 ca.pem  passed    the connection has no client certificate
+  ✗ JWT          refused   token is expired` + "\uFFFD" + `[2J ok
+      ✓ issuer (iss)  https://issuer
+      ✗ expiry (exp)  got then, want after now
+      mend: log in again
+
+
+the caller is jane
+  groups           dev, and 3 more
+
+what the caller may do
+  ✗ get pods/log p in namespace x: denied, because RBAC: no
+  nearest rules, as of now:
+    - a rule is near
+
+the answer would be 403
+
+7 more have this audit ID; ask for one by its request ID
+
+2 other refused requests of the last 1h0m0s were not recorded
+`
+	if got := b.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if err := (&Page{Colour: true}).Write(&b, e); err != nil || !strings.Contains(b.String(), "\x1b[31m✗\x1b[0m JWT") {
+		t.Errorf("%v, no colour in %s", err, b.String())
+	}
+}
