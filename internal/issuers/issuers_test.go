@@ -367,25 +367,50 @@ func TestWithdrawnKey(t *testing.T) {
 	})
 }
 
-// An hour without the issuer refuses nobody; more than a day everybody, and
-// with the reason.
+// An hour without the issuer refuses nobody, and more than a day everybody, with
+// the reason: those who come for the first time, and those who are remembered.
 func TestIssuerIsDown(t *testing.T) {
 	path := write(t, configuration(entry("a.example.org", plain)))
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "a.example.org")
 		live, _ := follow(t, path, w, nil)
 		p := w["a.example.org"]
-		token := p.Token(t, audience, map[string]any{"exp": time.Now().Add(48 * time.Hour).Unix()})
+		p.Keys = append(p.Keys, oidc.NewKey(t, "k2", "ES256"))
+		lasting := map[string]any{"exp": time.Now().Add(48 * time.Hour).Unix()}
+		remembered, err := verify(live, p.Token(t, audience, lasting))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fresh := func() string {
+			lasting["jti"] = time.Now().String()
+			return p.Token(t, audience, lasting)
+		}
 		p.Lock()
 		p.Down = true
 		p.Unlock()
-		time.Sleep(time.Hour)
-		if _, err := verify(live, token); err != nil {
-			t.Errorf("after an hour: %v", err)
+		for range 60 {
+			time.Sleep(time.Minute)
+			if _, err := verify(live, fresh()); err != nil || !remembered.Fresh(time.Now()) {
+				t.Fatalf("within an hour: %v", err)
+			}
 		}
-		time.Sleep(24 * time.Hour)
-		if _, err := verify(live, token); err == nil || !strings.Contains(err.Error(), "24h0m0s ago") {
-			t.Errorf("after a day: %v", err)
+		time.Sleep(22 * time.Hour)
+		if _, err := verify(live, fresh()); err != nil || !remembered.Fresh(time.Now()) {
+			t.Errorf("within a day: %v", err)
+		}
+		time.Sleep(2 * time.Hour)
+		if _, err := verify(live, fresh()); err == nil || !strings.Contains(err.Error(), "24h0m0s ago") || !strings.Contains(err.Error(), "503") {
+			t.Errorf("after a day: %v, want when and why", err)
+		}
+		if remembered.Fresh(time.Now()) {
+			t.Error("after a day somebody is still remembered")
+		}
+		p.Lock()
+		p.Down = false
+		p.Unlock()
+		time.Sleep(time.Hour)
+		if _, err := verify(live, fresh()); err != nil {
+			t.Errorf("once the issuer is back: %v", err)
 		}
 	})
 }
