@@ -198,6 +198,7 @@ func testExtensionTrustsWhoGatehouseTrusts(t *testing.T, w *world) {
 		{"a client", w.clients, "ann", []string{"dev"}, nil, "ann dev,system:authenticated"},
 		{"the proxy", w.proxies, "aggregator", nil, claim, "jane dev,system:authenticated"},
 		{"a client who may not", w.clients, "ann", nil, nil, denied},
+		{"a client who is revoked", w.clients, revoked, []string{"dev"}, nil, denied},
 		{"a client who claims", w.clients, "ann", nil, claim, denied},
 		{"a client with the proxy's name", w.clients, "aggregator", nil, claim, denied},
 		{"a stranger", strangers, "ann", []string{"dev"}, nil, nobody},

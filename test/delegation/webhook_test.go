@@ -102,6 +102,9 @@ func testAccessWebhook(t *testing.T, w *world) {
 		"masters": {change(func(a *authorizer.AttributesRecord) {
 			a.User = &user.DefaultInfo{Name: "x", Groups: []string{"system:masters"}}
 		}), authorizer.DecisionAllow, ""},
+		"revoked, and bound": {change(func(a *authorizer.AttributesRecord) {
+			a.User = &user.DefaultInfo{Name: revoked, Groups: []string{"dev"}}
+		}), authorizer.DecisionDeny, "he is revoked"},
 		"bound without the group": {
 			change(func(a *authorizer.AttributesRecord) { a.User = &user.DefaultInfo{Name: "jane"} }), authorizer.DecisionNoOpinion, ""},
 		"verb":        {change(func(a *authorizer.AttributesRecord) { a.Verb = "delete" }), authorizer.DecisionNoOpinion, ""},

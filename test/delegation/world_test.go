@@ -1,13 +1,18 @@
 package delegation_test
 
 import (
+	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,7 +29,8 @@ const patience = time.Minute
 
 // A world is a Gatehouse that knows jane of the group dev, and joe, by tokens,
 // and anybody with a certificate of clients. Jane's group may get config maps in
-// the namespace default, and /metrics. The delegator may ask.
+// the namespace default, and /metrics. The delegator may ask. Whatever RBAC says,
+// a webhook denies everything to the revoked.
 type world struct {
 	*env.Server
 	clients, proxies *authority.Authority
@@ -39,7 +45,8 @@ func newWorld(t *testing.T) *world {
 	tokens := filepath.Join(t.TempDir(), "tokens.csv")
 	write(t, tokens, "janes-t0ken,jane,uid-1,dev\njoes-t0ken,joe,uid-2\n")
 	w := &world{clients: authority.New(t, "clients"), proxies: authority.New(t, "proxies")}
-	w.Server = env.Start(t, "--token-auth-file", tokens, "--client-ca-file", w.clients.File,
+	w.Server = env.Start(t, "--authorization-mode", "Webhook,RBAC", "--authorization-webhook-config-file", denier(t),
+		"--authorization-webhook-version", "v1", "--token-auth-file", tokens, "--client-ca-file", w.clients.File,
 		"--requestheader-client-ca-file", w.proxies.File, "--requestheader-allowed-names", "aggregator",
 		"--requestheader-username-headers", "X-Remote-User", "--requestheader-group-headers", "X-Remote-Group",
 		"--requestheader-extra-headers-prefix", "X-Remote-Extra-")
@@ -52,6 +59,35 @@ func newWorld(t *testing.T) *world {
 	}
 	w.grant(t)
 	return w
+}
+
+// revoked is the name of who may do nothing.
+const revoked = "mallory"
+
+// denier starts a webhook that denies what the revoked asks for, and has no
+// opinion on anybody else. It returns the file that says where it is.
+func denier(t *testing.T) string {
+	t.Helper()
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var review authorizationv1.SubjectAccessReview
+		if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		if review.Spec.User == revoked {
+			review.Status = authorizationv1.SubjectAccessReviewStatus{Denied: true, Reason: "he is revoked"}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(review)
+	}))
+	t.Cleanup(s.Close)
+	dir := t.TempDir()
+	ca, file := filepath.Join(dir, "ca.crt"), filepath.Join(dir, "webhook")
+	write(t, ca, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})))
+	write(t, file, fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c",
+"clusters":[{"name":"c","cluster":{"server":%q,"certificate-authority":%q}}],
+"users":[{"name":"u","user":{}}],"contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}]}`, s.URL, ca))
+	return file
 }
 
 func (w *world) grant(t *testing.T) {
