@@ -31,27 +31,31 @@ func OpenCSV(path string, notify func(error)) (*Source, error) {
 // A digestKey makes digests of passwords, which are quick to compare.
 type digestKey []byte
 
-// A digest is what is kept of a password in plain text.
+// A digest is what is kept of a password in plain text. The name is in it as a
+// hash, so that all names take the same time.
 type digest struct {
 	key  digestKey
-	name string
+	name [sha256.Size]byte
 	sum  []byte
 }
 
 func (k digestKey) digest(name, password string) digest {
-	return digest{k, strings.Clone(name), k.sum(name, password)}
+	d := digest{key: k, name: sha256.Sum256([]byte(name))}
+	d.sum = d.of(password)
+	return d
 }
 
-func (k digestKey) sum(name, password string) []byte {
-	mac := hmac.New(sha256.New, k)
-	fmt.Fprintf(mac, "gatehouse.dev password %d %s", len(name), name)
+func (d digest) of(password string) []byte {
+	mac := hmac.New(sha256.New, d.key)
+	mac.Write([]byte("gatehouse.dev password\x00"))
+	mac.Write(d.name[:])
 	mac.Write([]byte(password))
 	return mac.Sum(nil)
 }
 
 // Matches implements hash, in constant time.
 func (d digest) Matches(password string) bool {
-	return hmac.Equal(d.sum, d.key.sum(d.name, password))
+	return hmac.Equal(d.sum, d.of(password))
 }
 
 // readCSV parses a file. Errors and warnings name the record by its number, and

@@ -31,6 +31,9 @@ const (
 	// that has none there is let in beyond it, so that others cannot keep it out.
 	mostInside   = 256
 	mostTogether = 4096
+	// mostAtOnce is how many passwords are compared at the same time for those
+	// who are known, and as many for strangers: each takes up to 256 MiB.
+	mostAtOnce = 8
 )
 
 // A guard decides when a password is compared. Half of the processors compare for
@@ -47,7 +50,7 @@ type guard struct {
 }
 
 func newGuard() *guard {
-	half := max(1, runtime.GOMAXPROCS(0)/2)
+	half := min(max(1, runtime.GOMAXPROCS(0)/2), mostAtOnce)
 	return &guard{
 		pairs: tarpit.NewSketch(byPair), unknown: tarpit.NewSketch(byName),
 		known: turns.New(half), strangers: turns.New(half),

@@ -26,6 +26,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"gatehouse.dev/gatehouse/authn"
@@ -51,6 +52,8 @@ type Authenticator struct {
 	table   *verified.Table[*login]
 	guard   *guard
 	flights flight.Group[sent, *authn.Result]
+
+	right, wrong atomic.Uint64
 }
 
 // What one peer has sent.
@@ -141,12 +144,14 @@ func (a *Authenticator) attempt(ctx context.Context, peer netip.Addr, p pair, ke
 	}
 	account := a.find(p.name) // the file may have changed meanwhile
 	if !a.matches(account, p.password) {
+		a.wrong.Add(1)
 		try.failed(ctx)
 		if account == nil {
 			return nil, unknown()
 		}
 		return nil, account.refuse(authn.BadProof, "wrong password of user %q (%s)")
 	}
+	a.right.Add(1)
 	try.succeeded()
 	now := time.Now()
 	l := &login{account: account, Result: authn.Result{
@@ -229,6 +234,15 @@ func (a *Authenticator) matches(account *account, password string) bool {
 	return false
 }
 
-// Comparing counts the requests that wait until their password can be compared,
-// or are at it.
-func (a *Authenticator) Comparing() int { return a.guard.inside.count() }
+// Stats is what there was to do so far.
+type Stats struct {
+	// Waiting are the requests whose password is compared, or is going to be.
+	Waiting int
+	// Right and Wrong count the passwords that were compared.
+	Right, Wrong uint64
+}
+
+// Stats returns what there was to do so far.
+func (a *Authenticator) Stats() Stats {
+	return Stats{Waiting: a.guard.inside.count(), Right: a.right.Load(), Wrong: a.wrong.Load()}
+}

@@ -215,8 +215,8 @@ func TestSpray(t *testing.T) {
 		if ok, took := attempt(t.Context(), a, home, "joe", "wrong"); ok || took > 0 {
 			t.Errorf("another name: %v after %v", ok, took)
 		}
-		if a.Comparing() != 0 {
-			t.Errorf("%d requests are counted that are over", a.Comparing())
+		if a.Stats().Waiting != 0 {
+			t.Errorf("%d requests are counted that are over", a.Stats().Waiting)
 		}
 	})
 }
@@ -286,15 +286,15 @@ func TestTurns(t *testing.T) {
 		if !in.Load() {
 			t.Errorf("another peer waits behind a crowd")
 		}
-		if got := a.Comparing(); got < 80 {
+		if got := a.Stats().Waiting; got < 80 {
 			t.Errorf("%d are counted as waiting", got)
 		}
 		stop()
 		close(release)
 		crowd.Wait()
 		other.Wait()
-		if a.Comparing() != 0 {
-			t.Errorf("%d requests are counted that are over", a.Comparing())
+		if a.Stats().Waiting != 0 {
+			t.Errorf("%d requests are counted that are over", a.Stats().Waiting)
 		}
 		if ok, _ := attempt(t.Context(), a, home, "jane", "right"); !ok {
 			t.Error("nobody gets in after a crowd has given up")
@@ -321,6 +321,9 @@ func TestParallelRequests(t *testing.T) {
 			})
 		}
 		all.Wait()
+		if got := a.Stats(); got.Waiting != 0 || got.Right != uint64(compared.Load()) || got.Wrong != 0 {
+			t.Errorf("counted %+v", got)
+		}
 		if most := int32(max(1, runtime.GOMAXPROCS(0)/2)); compared.Load() > most || in.Load() != 50 {
 			t.Errorf("%d comparisons for %d of 50 requests, want %d at most for all", compared.Load(), in.Load(), most)
 		}
@@ -339,7 +342,7 @@ func TestMostInside(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		if got := a.Comparing(); got < password.MostTogether || got > password.MostTogether+2 {
+		if got := a.Stats().Waiting; got < password.MostTogether || got > password.MostTogether+2 {
 			t.Errorf("%d wait, want %d", got, password.MostTogether)
 		}
 		_, err := a.Authenticate(login(from(ctx, stranger(0)), "jane", "right"))
@@ -349,7 +352,7 @@ func TestMostInside(t *testing.T) {
 		var in atomic.Bool
 		all.Go(func() { ok, _ := attempt(t.Context(), a, elsewhere, "jane", "right"); in.Store(ok) })
 		synctest.Wait()
-		if got := a.Comparing(); got < password.MostTogether+1 {
+		if got := a.Stats().Waiting; got < password.MostTogether+1 {
 			t.Errorf("a peer that has none waiting is kept out: %d wait", got)
 		}
 		stop()

@@ -36,6 +36,8 @@ func TestHandler(t *testing.T) {
 	hooks.Called("authorization/gone")("success", time.Second)
 	hooks.Gone("authorization/gone")
 
+	r.Passwords(func() metrics.Passwords { return metrics.Passwords{Waiting: 6, Right: 8, Wrong: 9} })
+
 	w := httptest.NewRecorder()
 	r.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	for _, line := range []string{
@@ -62,6 +64,9 @@ func TestHandler(t *testing.T) {
 		`gatehouse_connections_shed_total{class="silent"} 3`,
 		`gatehouse_connections_shed_total{class="refused"} 1`,
 		`gatehouse_refusals_held_total 4`,
+		`gatehouse_passwords_waiting 6`,
+		`gatehouse_passwords_compared_total{result="right"} 8`,
+		`gatehouse_passwords_compared_total{result="wrong"} 9`,
 		`gatehouse_webhook_calls_total{result="timeout",webhook="authentication"} 1`,
 		`gatehouse_webhook_call_duration_seconds_count{webhook="authentication"} 1`,
 		`gatehouse_webhook_calls_in_flight{webhook="authentication"} 3`,

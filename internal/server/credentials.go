@@ -111,7 +111,7 @@ func (s *Server) identify(objects serviceaccount.Objects, digestKey []byte) (*cr
 		return nil, err
 	}
 	c.tokens = verified.Tokens(table, authn.AnyBearer, presented)
-	passwords, err := c.passwords(cfg, log)
+	passwords, err := c.passwords(cfg, s.metrics, log)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"gatehouse.dev/gatehouse/authn/password"
 	"gatehouse.dev/gatehouse/authn/statictoken"
 	"gatehouse.dev/gatehouse/internal/config"
+	"gatehouse.dev/gatehouse/internal/metrics"
 )
 
 // basicChallenge is what a 401 offers where there are passwords. That they are
@@ -49,7 +50,7 @@ func byHeaders(tokens authn.TokenVerifier, passwords *password.Authenticator) []
 }
 
 // passwords opens the files of passwords, and returns nil if there are none.
-func (c *credentials) passwords(cfg *config.Configuration, log *slog.Logger) (*password.Authenticator, error) {
+func (c *credentials) passwords(cfg *config.Configuration, counted *metrics.Registry, log *slog.Logger) (*password.Authenticator, error) {
 	a := cfg.Authentication
 	var sources []*password.Source
 	if file := a.HtpasswdFile; file != "" {
@@ -72,8 +73,13 @@ func (c *credentials) passwords(cfg *config.Configuration, log *slog.Logger) (*p
 	if len(sources) == 0 {
 		return nil, nil
 	}
+	passwords, err := password.New(sources...)
+	if err != nil {
+		return nil, err
+	}
 	c.challenges = append(c.challenges, basicChallenge)
-	return password.New(sources...)
+	counted.Passwords(func() metrics.Passwords { return metrics.Passwords(passwords.Stats()) })
+	return passwords, nil
 }
 
 func (c *credentials) htpasswd(file, groupsFile string, log *slog.Logger) (*password.Source, error) {
