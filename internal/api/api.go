@@ -16,6 +16,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -206,6 +208,15 @@ func (a *API) Close() {
 // context what the library's filters put there: the request info, the user, an
 // audit context and a recorder of warnings.
 func (a *API) Handler() http.Handler { return a.handler }
+
+// Paths lists what the API serves, sorted. What the library counts as healthy
+// by itself is not among it: health is not the API's.
+func (a *API) Paths() []string {
+	return slices.DeleteFunc(a.server.ListedPaths(), func(path string) bool {
+		first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+		return first == "healthz" || first == "livez" || first == "readyz"
+	})
+}
 
 // Codecs encode and decode the kinds of the API.
 func (a *API) Codecs() serializer.CodecFactory { return a.codecs }

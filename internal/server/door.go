@@ -33,11 +33,11 @@ func (s *Server) door() (http.Handler, error) {
 		return nil, err
 	}
 	own := newEndpoints()
-	for _, e := range s.healthEndpoints() {
-		own.handle(e.Path, e)
-		own.handle(e.Path+"/", e)
-	}
+	healthy := own.handleHealth(s.healthEndpoints())
 	own.handle("GET /metrics", s.metricsHandler())
+	if err := own.handleIndex(append(append(s.api.Paths(), healthy...), "/metrics")...); err != nil {
+		return nil, err
+	}
 	own.handle("POST "+SnapshotPath, http.HandlerFunc(s.serveSnapshot))
 	explanations := s.explanations()
 	resources := s.api.Handler()

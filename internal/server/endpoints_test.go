@@ -11,6 +11,9 @@ func TestEndpoints(t *testing.T) {
 	for _, pattern := range []string{"/livez", "/livez/", "GET /metrics", "POST /gatehouse/snapshot"} {
 		e.handle(pattern, http.NotFoundHandler())
 	}
+	if err := e.handleIndex("/livez"); err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		method, path string
 		want         bool
@@ -19,7 +22,11 @@ func TestEndpoints(t *testing.T) {
 		{"GET", "/livez/", true},
 		{"GET", "/livez/ping", true},
 		{"GET", "/livezz", false},
-		{"GET", "/", false},
+		{"GET", "/", true},
+		{"GET", "/index.html", true},
+		{"GET", "//", false},
+		{"GET", "//livez", false},
+		{"GET", "/index.html/x", false},
 		{"GET", "", false},
 		{"GET", "/metrics", true},
 		{"POST", "/metrics", false},

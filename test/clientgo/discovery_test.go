@@ -91,6 +91,19 @@ func testDiscovery(t *testing.T, w *world) {
 			}
 		})
 	}
+	t.Run("index", func(t *testing.T) {
+		index := decode[metav1.RootPaths](t, w.send(t, "GET", "/", ""))
+		for _, path := range index.Paths {
+			if path != "/metrics" { // says nothing that could be wrong, at length
+				wantAnswer(t, w.send(t, "GET", path, ""), 200)
+			}
+		}
+		for _, path := range []string{"/api/v1", "/livez/ping", "/metrics", "/readyz", "/version"} {
+			if !slices.Contains(index.Paths, path) {
+				t.Errorf("%s is not in %v", path, index.Paths)
+			}
+		}
+	})
 	t.Run("short names", func(t *testing.T) {
 		lists := decode[metav1.APIResourceList](t, w.send(t, "GET", "/api/v1", ""))
 		short := map[string]string{}
