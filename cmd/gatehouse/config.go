@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
 	"gatehouse.dev/gatehouse/internal/config"
+	"gatehouse.dev/gatehouse/internal/server"
 )
 
 // newConfigCommand returns the commands that check and print a configuration
@@ -26,8 +28,10 @@ func newConfigValidateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "validate [FILE] [flags]",
 		Short: "Say what is wrong with a configuration, if anything",
-		Long: `Checks a file, the flags of gatehouse serve, or a file with flags over it, as
-gatehouse serve does before it listens. Nothing is printed if all is well.`,
+		Long: `Checks a file, the flags of gatehouse serve, or a file with flags over it, with
+the code that gatehouse serve runs before it listens: every file that is named is
+read as well. Nothing is made, and nobody is asked. Nothing is printed if all is
+well.`,
 		Example: `  gatehouse config validate gatehouse.yaml
   gatehouse config validate gatehouse.yaml --secure-port=8443`,
 	}
@@ -50,7 +54,10 @@ gatehouse serve does before it listens. Nothing is printed if all is well.`,
 		if err != nil {
 			return err
 		}
-		return c.Validate()
+		if err := c.Validate(); err != nil {
+			return err
+		}
+		return server.Check(context.Background(), c)
 	}
 	return cmd
 }

@@ -69,6 +69,18 @@ func New(c Config) (*Trail, error) {
 	return t, nil
 }
 
+// Check returns what is wrong with the policy of c, and with the kubeconfig of
+// its webhook, as [New] does. It writes nothing and connects to nothing.
+func Check(c Config) (policy, webhook error) {
+	if c.PolicyFile != "" {
+		_, policy = readPolicy(c.PolicyFile)
+	}
+	if c.Webhook.ConfigFile != "" {
+		_, webhook = c.Webhook.backend()
+	}
+	return policy, webhook
+}
+
 // open makes the backends of c.
 func (t *Trail) open(c Config) error {
 	var backends []audit.Backend

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gatehouse.dev/gatehouse/internal/issuers"
+	"gatehouse.dev/gatehouse/internal/pki"
 )
 
 // JWT is the issuers whose tokens are accepted, in the form of Kubernetes'
@@ -141,6 +142,12 @@ func (k *check) issuers() {
 	k.set(&j.ClaimSources)
 	if len(k.problems) > before || cfg.Path != "" && readable(cfg.Path) != nil || o.CAFile != "" && readable(o.CAFile) != nil {
 		return // what follows would say the same in other words
+	}
+	if o.CAFile != "" {
+		if _, err := pki.Fingerprints(o.CAFile); err != nil {
+			k.refuse(&o.CAFile, "name the CA certificates of the issuer, in PEM form", "%v", err)
+			return
+		}
 	}
 	described, err := issuers.Check(cfg)
 	k.issuerProblems(cfg, err)

@@ -45,6 +45,8 @@ type Setting struct {
 	Default string
 	// Text is the meaning and the unit.
 	Text string
+	// Reads is whether the value names files that the server reads.
+	Reads bool
 }
 
 // Reference returns everything that can be set, in the order of a file.
@@ -73,7 +75,7 @@ func Reference() []Section {
 
 func (s setting) describe(texts map[string]string) Setting {
 	text, _, _ := strings.Cut(texts[s.doc], " Default: ")
-	d := Setting{Path: s.path, Type: s.kind(), Default: s.text(), Text: text}
+	d := Setting{Path: s.path, Type: s.kind(), Default: s.text(), Text: text, Reads: s.use == "read"}
 	if s.flag != "" {
 		d.Flag = s.dashed()
 	}

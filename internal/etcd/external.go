@@ -3,11 +3,15 @@ package etcd
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/client/pkg/v3/tlsutil"
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -55,7 +59,37 @@ func Connect(ctx context.Context, ext External, log *slog.Logger) (*clientv3.Cli
 	return client, nil
 }
 
+// Check returns what is wrong with the files of authorities, and with those of
+// the client certificate, as [Connect] does. It connects to nothing.
+func (ext External) Check() (authorities, certificate error) {
+	if ext.CAFile != "" {
+		authorities = checkAuthorities(ext.CAFile)
+	}
+	if ext.CertFile != "" {
+		if _, err := tlsutil.NewCert(ext.CertFile, ext.KeyFile, nil); err != nil {
+			certificate = fmt.Errorf("reading %s and %s: %w", ext.CertFile, ext.KeyFile, err)
+		}
+	}
+	return authorities, certificate
+}
+
+// checkAuthorities refuses a file without a certificate: the library takes it
+// for one without a choice.
+func checkAuthorities(file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(text) {
+		return fmt.Errorf("%s: no certificate in PEM form found", file)
+	}
+	return nil
+}
+
 func (ext External) tls() (*tls.Config, error) {
+	if err := errors.Join(ext.Check()); err != nil {
+		return nil, fmt.Errorf("reading --etcd-cafile, --etcd-certfile or --etcd-keyfile: %w", err)
+	}
 	secure := ext.CAFile != "" || ext.CertFile != ""
 	for _, s := range ext.Servers {
 		secure = secure || strings.HasPrefix(s, "https://")

@@ -66,10 +66,28 @@ func Open(dir string) (*Ring, error) {
 	return parseRing(path, data)
 }
 
-// create makes a key and writes it to path. It returns what it wrote. The form
-// is SEC 1, because kube-apiserver reads it both for signing and verifying, and
-// the newer PKCS 8 only for signing.
+// New returns the ring of a new key, which is kept nowhere else.
+func New() (*Ring, error) {
+	data, err := generate()
+	if err != nil {
+		return nil, fmt.Errorf("making signing key: %w", err)
+	}
+	return parseRing("the new key", data)
+}
+
+// create makes a key and writes it to path. It returns what it wrote.
 func create(path string) ([]byte, error) {
+	data, err := generate()
+	if err != nil {
+		return nil, err
+	}
+	return data, wholefile.Write(path, data, 0o600)
+}
+
+// generate makes a key, on the curve P-256. The form is SEC 1, because
+// kube-apiserver reads it both for signing and verifying, and the newer PKCS 8
+// only for signing.
+func generate() ([]byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -78,8 +96,7 @@ func create(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
-	return data, wholefile.Write(path, data, 0o600)
+	return pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), nil
 }
 
 // Load returns the ring of the keys in the given PEM files. signingFile holds

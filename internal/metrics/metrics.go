@@ -157,6 +157,14 @@ func (r *Registry) File(name string, status func() (successes, failures uint64, 
 	}))
 }
 
+// ServingCertificate shows when a certificate of the server ends.
+func (r *Registry) ServingCertificate(name string, expires func() time.Time) {
+	r.own.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gatehouse_serving_certificate_expiration_timestamp_seconds", Help: "When a certificate that the server shows ends, in seconds since 1970.",
+		ConstLabels: prometheus.Labels{"certificate": name},
+	}, func() float64 { return float64(expires().Unix()) }))
+}
+
 // shown returns the beginnings of the names of the libraries' metrics that are
 // shown: those that Kubernetes' own dashboards and alerts ask for.
 func shown() []string {

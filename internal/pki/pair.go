@@ -21,10 +21,20 @@ const reloadEvery = 10 * time.Second
 type Pair struct {
 	certFile, keyFile string
 
-	reloading sync.Mutex
+	reloading sync.Mutex // guards what follows, but for current
 	// digest is of the contents that current was made of.
 	digest  [2][sha256.Size]byte
+	status  PairStatus
 	current atomic.Pointer[tls.Certificate]
+}
+
+// A PairStatus is how reading the files of a [Pair] has gone so far.
+type PairStatus struct {
+	// Problem is why the files do not say what is in force, or nil if they do.
+	Problem error
+	// Successes counts the pairs that were taken, and Failures the problems that
+	// were met. One that lasts is one.
+	Successes, Failures uint64
 }
 
 // LoadPair returns the pair in the given PEM files. certFile has the server's
@@ -46,6 +56,26 @@ func LoadPair(certFile, keyFile string) (*Pair, error) {
 func (p *Pair) Reload() (bool, error) {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
+	changed, err := p.reload()
+	if changed {
+		p.status.Successes++
+	}
+	if err != nil && (p.status.Problem == nil || p.status.Problem.Error() != err.Error()) {
+		p.status.Failures++
+	}
+	p.status.Problem = err
+	return changed, err
+}
+
+// Status returns how reading has gone so far.
+func (p *Pair) Status() PairStatus {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	return p.status
+}
+
+// reload is [Pair.Reload] for who holds the lock.
+func (p *Pair) reload() (bool, error) {
 	certs, err := wholefile.Read(p.certFile)
 	if err != nil {
 		return false, fmt.Errorf("reading serving certificate: %w", err)
@@ -71,6 +101,9 @@ func (p *Pair) Reload() (bool, error) {
 func (p *Pair) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return p.current.Load(), nil
 }
+
+// Expires returns when the certificate ends.
+func (p *Pair) Expires() time.Time { return p.current.Load().Leaf.NotAfter }
 
 // Names returns the DNS names of the certificate.
 func (p *Pair) Names() []string { return p.current.Load().Leaf.DNSNames }

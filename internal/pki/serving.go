@@ -175,6 +175,9 @@ func (s *Serving) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	return s.current.Load(), nil
 }
 
+// Expires returns when the certificate ends. Before that it is issued anew.
+func (s *Serving) Expires() time.Time { return s.current.Load().Leaf.NotAfter }
+
 // Run renews the certificate when that is due, until ctx is done. It hands
 // errors to report, and tries again an hour later.
 func (s *Serving) Run(ctx context.Context, report func(error)) {

@@ -144,25 +144,28 @@ func (c *credentials) certificates(cfg *config.Configuration, m *material, log *
 			name = "own-client-ca"
 		}
 		bundle, err := c.bundle(name, file, log)
+		if err != nil && file == cfg.Authentication.ClientCAFile {
+			return nil, cfg.Wrong(&cfg.Authentication.ClientCAFile, err, "name a file with CA certificates in PEM form")
+		}
 		if err != nil {
 			return nil, err
 		}
 		bundles = append(bundles, bundle)
 		chain = append(chain, clientcert.New(bundle))
 	}
-	file := cfg.Authentication.RequestHeader.ClientCAFile
-	if file == "" {
+	file := &cfg.Authentication.RequestHeader.ClientCAFile
+	if *file == "" {
 		return chain, nil
 	}
-	ca, err := c.bundle("requestheader-client-ca-file", file, log)
+	ca, err := c.bundle("requestheader-client-ca-file", *file, log)
 	if err != nil {
-		return nil, err
+		return nil, cfg.Wrong(file, err, "name a file with CA certificates in PEM form")
 	}
 	proxies, err := frontproxy.New(frontproxy.Config{
 		CA: ca, AllowedNames: cfg.Authentication.RequestHeader.AllowedNames, ClientCAs: bundles, Headers: proxyHeaders(cfg),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("--requestheader-client-ca-file %s: %w", file, err)
+		return nil, cfg.Wrong(file, err, "use a CA of its own, and headers as in docs/authenticating-proxy.md")
 	}
 	return append([]authn.Authenticator{proxies}, chain...), nil
 }

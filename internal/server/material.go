@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"time"
 
 	"gatehouse.dev/gatehouse/internal/api/atrest"
 	"gatehouse.dev/gatehouse/internal/config"
@@ -26,6 +27,8 @@ type material struct {
 	// rootCA is what clients should trust, in PEM form.
 	rootCA  []byte
 	serving servingCertificate
+	// named are the certificates for some host names, in the order of the flags.
+	named   []namedPair
 	signing *keyring.Ring
 	atRest  atrest.Keys
 	// encryptionFile is where the keys at rest are, or "".
@@ -36,31 +39,33 @@ type material struct {
 // A servingCertificate shows who the server is and keeps that up to date.
 type servingCertificate interface {
 	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	Expires() time.Time
 	Run(ctx context.Context, report func(error))
 }
 
 // gather makes what the data directory lacks and reads everything. Dir is nil
 // without a data directory.
 func gather(ctx context.Context, cfg *config.Configuration, dir *etcd.Directory) (*material, error) {
-	m := &material{}
-	var err error
+	m, err := brought(cfg)
+	if err != nil {
+		return nil, err
+	}
 	if dir != nil {
 		if m.authority, err = pki.OpenAuthority(dir.Path, "ca", "gatehouse"); err != nil {
 			return nil, err
 		}
-		m.clientCAs = append(m.clientCAs, dir.Join("ca.crt"))
-		m.rootCA = m.authority.PEM()
+		own := dir.Join("ca.crt")
+		m.clientCAs = append([]string{own}, slices.DeleteFunc(m.clientCAs, func(file string) bool { return file == own })...)
+		if m.rootCA == nil {
+			m.rootCA = m.authority.PEM()
+		}
 	}
-	if file := cfg.Authentication.ClientCAFile; file != "" && !slices.Contains(m.clientCAs, file) {
-		m.clientCAs = append(m.clientCAs, file)
+	if m.serving == nil {
+		if err := m.makeServing(cfg, dir); err != nil {
+			return nil, err
+		}
 	}
-	if err := m.gatherRoot(cfg); err != nil {
-		return nil, err
-	}
-	if err := m.gatherServing(cfg, dir); err != nil {
-		return nil, err
-	}
-	if m.signing, err = gatherSigning(cfg, dir); err != nil {
+	if err := m.addOwnSigning(cfg, dir); err != nil {
 		return nil, err
 	}
 	m.encryptionFile = cfg.Storage.EncryptionProviderConfigFile
@@ -76,30 +81,11 @@ func gather(ctx context.Context, cfg *config.Configuration, dir *etcd.Directory)
 	return m, m.stake()
 }
 
-// gatherRoot reads --root-ca-file, which wins over our own authority.
-func (m *material) gatherRoot(cfg *config.Configuration) error {
-	file := cfg.ServiceAccounts.RootCAFile
-	if file == "" {
-		return nil
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return fmt.Errorf("reading --root-ca-file: %w", err)
-	}
-	m.rootCA = text
-	return nil
-}
-
-// gatherServing reads the operator's certificate, or makes one: of our own
-// authority, or of one that is made for nothing else, as kube-apiserver signs
-// its own in --cert-dir.
-func (m *material) gatherServing(cfg *config.Configuration, dir *etcd.Directory) (err error) {
-	s := cfg.Serving
-	if s.TLSCertFile != "" {
-		m.serving, err = pki.LoadPair(s.TLSCertFile, s.TLSPrivateKeyFile)
-		return err
-	}
-	where, authority := s.CertDir, m.authority
+// makeServing makes the serving certificate where the operator brought none: of
+// our own authority, or of one that is made for nothing else, as kube-apiserver
+// signs its own in --cert-dir.
+func (m *material) makeServing(cfg *config.Configuration, dir *etcd.Directory) (err error) {
+	where, authority := cfg.Serving.CertDir, m.authority
 	if where == "" && dir != nil {
 		where = dir.Path
 	}
@@ -117,7 +103,7 @@ func (m *material) gatherServing(cfg *config.Configuration, dir *etcd.Directory)
 			m.rootCA = authority.PEM()
 		}
 	}
-	m.serving, err = pki.OpenServing(authority, where, "serving", servingNames(s.BindAddress, s.ExternalHostname))
+	m.serving, err = pki.OpenServing(authority, where, "serving", servingNames(cfg.Serving.BindAddress, cfg.Serving.ExternalHostname))
 	return err
 }
 
@@ -162,16 +148,21 @@ func localAddresses() []net.IP {
 	return out
 }
 
-func gatherSigning(cfg *config.Configuration, dir *etcd.Directory) (*keyring.Ring, error) {
-	sa := cfg.ServiceAccounts
-	if sa.SigningKeyFile == "" && dir != nil {
-		own, err := keyring.Open(dir.Path)
-		if err != nil || len(sa.KeyFiles) == 0 {
-			return own, err
-		}
-		return keyring.Load(dir.Join(keyring.FileName), sa.KeyFiles...)
+// addOwnSigning adds the key of the data directory, which signs where the
+// operator brought none that does.
+func (m *material) addOwnSigning(cfg *config.Configuration, dir *etcd.Directory) error {
+	if cfg.ServiceAccounts.SigningKeyFile != "" || dir == nil {
+		return nil
 	}
-	return keyring.Load(sa.SigningKeyFile, sa.KeyFiles...)
+	own, err := keyring.Open(dir.Path)
+	if err != nil {
+		return err
+	}
+	if m.signing != nil {
+		own, err = keyring.Load(dir.Join(keyring.FileName), cfg.ServiceAccounts.KeyFiles...)
+	}
+	m.signing = own
+	return err
 }
 
 // stake names the keys that the store is going to rest on.

@@ -52,10 +52,12 @@ func (s *Server) Run(ctx context.Context) error {
 	work.Go(func() error { return s.runner.Run(working) })
 	work.Go(func() error { s.space.Run(working); return nil })
 	work.Go(func() error { s.book.Run(working); return nil })
-	work.Go(func() error {
-		s.material.serving.Run(working, func(err error) { s.log.Error("renewing the serving certificate", "err", err) })
-		return nil
-	})
+	if own, ok := s.material.serving.(*pki.Serving); ok {
+		work.Go(func() error {
+			own.Run(working, func(err error) { s.log.Error("renewing the serving certificate", "err", err) })
+			return nil
+		})
+	}
 	for _, f := range s.credentials.files {
 		work.Go(func() error { f.run(working); return nil })
 	}
@@ -108,10 +110,12 @@ func (s *Server) webServer(handler http.Handler) (*http.Server, error) {
 func (s *Server) tlsConfig() (*tls.Config, error) {
 	serving := s.cfg.Serving
 	config := &tls.Config{
-		GetCertificate: s.material.serving.GetCertificate,
-		ClientAuth:     tls.RequestClientCert,
-		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"h2", "http/1.1"},
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return s.material.serving.GetCertificate(hello)
+		},
+		ClientAuth: tls.RequestClientCert,
+		MinVersion: tls.VersionTLS12,
+		NextProtos: []string{"h2", "http/1.1"},
 	}
 	if serving.TLSMinVersion != "" {
 		version, err := cliflag.TLSVersion(serving.TLSMinVersion)
@@ -127,29 +131,24 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 		}
 		config.CipherSuites = suites
 	}
-	return s.withNames(config)
+	return s.withNames(config), nil
 }
 
 // withNames adds the certificates of --tls-sni-cert-key, which are shown to
 // clients that ask for their names.
-func (s *Server) withNames(config *tls.Config) (*tls.Config, error) {
+func (s *Server) withNames(config *tls.Config) *tls.Config {
 	byName := map[string]*pki.Pair{}
-	for _, n := range s.cfg.Serving.TLSSNICertKeys {
-		pair, err := pki.LoadPair(n.CertFile, n.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("--tls-sni-cert-key: %w", err)
-		}
-		names := n.Names
+	for _, n := range s.material.named {
+		names := n.names
 		if len(names) == 0 {
-			names = pair.Names()
+			names = n.pair.Names()
 		}
 		for _, name := range names {
-			byName[strings.ToLower(name)] = pair
+			byName[strings.ToLower(name)] = n.pair
 		}
-		go pair.Run(s.draining, func(err error) { s.log.Error("reloading a certificate of --tls-sni-cert-key", "err", err) })
 	}
 	if len(byName) == 0 {
-		return config, nil
+		return config
 	}
 	fallback := config.GetCertificate
 	config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -163,7 +162,7 @@ func (s *Server) withNames(config *tls.Config) (*tls.Config, error) {
 		}
 		return fallback(hello)
 	}
-	return config, nil
+	return config
 }
 
 // wildcard returns the name with its first label replaced by a star.

@@ -2,8 +2,9 @@
 // place where every part is seen together.
 //
 // [New] builds from the bottom up and touches nothing outside the process but
-// the data directory and the listener; the listener comes first, so that a port
-// that is taken leaves nothing half made. [Server.Run] serves until it is told
+// the data directory and the listener; first it reads what the operator brought,
+// as [Check] does alone, and then it listens, so that neither a bad file nor a
+// port that is taken leaves anything half made. [Server.Run] serves until it is told
 // to stop, and then stops in the opposite order.
 package server
 
@@ -96,8 +97,9 @@ func New(ctx context.Context, cfg *config.Configuration, release string, log *sl
 	s := &Server{cfg: cfg, release: release, log: log, index: rbac.New(), stripes: authn.NewStripes(), tarpit: tarpit.New()}
 	s.draining, s.drain = context.WithCancel(context.WithoutCancel(ctx))
 	s.calling, s.stopCalls = context.WithCancel(context.WithoutCancel(ctx))
+	check := func(ctx context.Context) error { return Check(ctx, cfg) }
 	for _, step := range []func(context.Context) error{
-		s.listen, s.openStore, s.buildAPI, s.followStore, s.populate, s.buildDoor, s.leaveAddress,
+		check, s.listen, s.openStore, s.buildAPI, s.followStore, s.populate, s.buildDoor, s.leaveAddress,
 	} {
 		if err := step(ctx); err != nil {
 			s.close()
@@ -160,9 +162,14 @@ func (s *Server) connect(ctx context.Context) (err error) {
 		s.client = s.embedded.Client()
 		return nil
 	}
-	e := s.cfg.Storage.Etcd
-	s.client, err = etcd.Connect(ctx, etcd.External{Servers: e.Servers, CAFile: e.CAFile, CertFile: e.CertFile, KeyFile: e.KeyFile}, log)
+	s.client, err = etcd.Connect(ctx, external(s.cfg), log)
 	return err
+}
+
+// external says how the etcd cluster is reached, if there is one.
+func external(cfg *config.Configuration) etcd.External {
+	e := cfg.Storage.Etcd
+	return etcd.External{Servers: e.Servers, CAFile: e.CAFile, CertFile: e.CertFile, KeyFile: e.KeyFile}
 }
 
 func (s *Server) buildAPI(ctx context.Context) error {
@@ -260,6 +267,7 @@ func (s *Server) buildDoor(ctx context.Context) error {
 	if err := errors.Join(s.followSigning(), s.followRoot()); err != nil {
 		return err
 	}
+	s.followPairs()
 	if s.runner, err = s.controllers(); err != nil {
 		return err
 	}

@@ -14,7 +14,8 @@ import (
 // read as UTF-8 has to be told (RFC 7617 section 2.1).
 const basicChallenge = `Basic realm="gatehouse", charset="UTF-8"`
 
-// static opens the files of tokens.
+// static opens the files of tokens. Without a key they are passed over: those of
+// a valid configuration were read, and one with a million tokens takes its time.
 func (c *credentials) static(cfg *config.Configuration, key []byte, audiences []string, log *slog.Logger) ([]authn.TokenVerifier, error) {
 	var all []authn.TokenVerifier
 	for _, f := range []struct {
@@ -24,7 +25,7 @@ func (c *credentials) static(cfg *config.Configuration, key []byte, audiences []
 		{"token-auth-file", "token file", cfg.Authentication.TokenFile, statictoken.Open},
 		{"hashed-token-file", "hashed token file", cfg.Authentication.HashedTokenFile, statictoken.OpenHashed},
 	} {
-		if f.path == "" {
+		if f.path == "" || key == nil {
 			continue
 		}
 		tokens, err := f.open(statictoken.Config{

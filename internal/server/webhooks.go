@@ -47,7 +47,7 @@ func (s *Server) tokenWebhook(c *credentials, audiences []string) (authn.TokenVe
 		report(problem)
 	})
 	if err != nil {
-		return nil, err
+		return nil, s.cfg.Wrong(&s.cfg.Authentication.Webhook.ConfigFile, err, "name a kubeconfig whose current context names the service")
 	}
 	client = s.callWebhook(name, file.Value())
 	verifier, err = webhook.New(webhook.Config{

@@ -66,6 +66,28 @@ func Load(ctx context.Context, path string) (Keys, error) {
 	return keys, nil
 }
 
+// Check returns what is wrong with the file at path, as [Load] does. It asks no
+// key management service: a file that names one is only read.
+func Check(ctx context.Context, path string) error {
+	if path == "" {
+		return nil
+	}
+	cfg, err := read(path)
+	if err != nil {
+		return err
+	}
+	for _, r := range cfg.Resources {
+		for _, p := range r.Providers {
+			if p.KMS != nil {
+				_, err := Read(path)
+				return err
+			}
+		}
+	}
+	_, err = Load(ctx, path)
+	return err
+}
+
 // Create makes an EncryptionConfiguration with one new key for Secrets at path,
 // unless there is a file already.
 func Create(path string) error {
