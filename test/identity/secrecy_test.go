@@ -1,9 +1,15 @@
 package identity_test
 
 import (
+	"bytes"
+	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -20,16 +26,26 @@ const everything = `{"apiVersion":"audit.k8s.io/v1","kind":"Policy","rules":[{"l
 
 // What proves an identity is nowhere to be read but where it was given: not in
 // the log of the most talkative server, not in the fullest audit log, not in
-// the metrics.
+// the metrics, what callers and operators are told of refusals, or the files of
+// the store.
 func TestSecrecy(t *testing.T) {
 	ca := newAuthority(t, "clients")
+	hook := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","status":{"authenticated":false}}`))
+	}))
+	t.Cleanup(hook.Close) // after the server, which still writes its last events
 	w := start(t, map[string]string{
 		"ca.pem": ca.pem(), "policy.yaml": everything, "tokens.csv": "canary-static,joe,uid-7,system:masters\n",
-		"users.csv": "canary-password,ann,uid-8\n",
-	}, "-v=10", "--basic-auth-file=DIR/users.csv", "--enable-bootstrap-token-auth", "--audit-policy-file=DIR/policy.yaml", "--audit-log-path=DIR/audit.log")
+		"users.csv": "canary-password,ann,uid-8\n", "hook.kubeconfig": hookKubeconfig(hook, "canary-webhook"),
+		"audit.kubeconfig": hookKubeconfig(hook, "canary-audit-webhook"),
+	}, "-v=10", "--authentication-token-webhook-config-file=DIR/hook.kubeconfig", "--authentication-token-webhook-version=v1",
+		"--audit-webhook-config-file=DIR/audit.kubeconfig", "--basic-auth-file=DIR/users.csv", "--enable-bootstrap-token-auth", "--audit-policy-file=DIR/policy.yaml", "--audit-log-path=DIR/audit.log")
 	w.namespace("x")
 	w.account("x", "sa")
-	secrets := map[string]string{"static token": "canary-static", "password in the file": "canary-password"}
+	secrets := map[string]string{
+		"static token": "canary-static", "password in the file": "canary-password",
+		"token for the webhook": "canary-webhook", "token for the audit webhook": "canary-audit-webhook",
+	}
 	plant := func(name string) string {
 		secrets[name] = "canary-" + strings.ReplaceAll(name, " ", "-")
 		return secrets[name]
@@ -92,6 +108,7 @@ func TestSecrecy(t *testing.T) {
 	w.admin.ask("POST", path, `{"metadata":{"name":"bad name"},"stringData":{"a":"`+plant("refused")+`"}}`)
 	w.admin.ask("POST", path, `{"metadata":{"name":"s"},"stringData":{"a":["`+plant("of another type")+`"]}}`)
 	w.admin.ask("POST", path, `{"metadata":{"name":"s"},"stringData":"`+plant("cut off"))
+	explained := w.explainAll(secrets, plant)
 	metrics := w.admin.ask("GET", "/metrics", nil)
 
 	// The server's own keys.
@@ -104,7 +121,16 @@ func TestSecrecy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for place, text := range map[string]string{"log": w.Log(), "audit log": string(audit), "metrics": metrics.body} {
+	if len(secrets) < 40 {
+		t.Errorf("only %d secrets are planted", len(secrets))
+	}
+	for place, text := range map[string]string{
+		"log": w.Log(), "audit log": string(audit), "metrics": metrics.body, "explanations": explained,
+		"answers to those who are refused": w.heard.String(), "files of the store": w.storeFiles(),
+	} {
+		if len(text) < 1000 {
+			t.Errorf("the %s are empty: %s", place, text)
+		}
 		for name, secret := range secrets {
 			for _, form := range []string{secret, base64.StdEncoding.EncodeToString([]byte(secret)), url.QueryEscape(secret)} {
 				if strings.Contains(text, form) {
@@ -126,6 +152,65 @@ func TestSecrecy(t *testing.T) {
 	if !strings.Contains(w.Log(), "authentication failed") {
 		t.Error("the log tells of no refusal")
 	}
+}
+
+// hookKubeconfig is how a webhook is reached with a token.
+func hookKubeconfig(hook *httptest.Server, token string) string {
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: hook.Certificate().Raw})
+	return fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],
+		"clusters":[{"name":"c","cluster":{"server":%q,"certificate-authority-data":%q}}],"users":[{"name":"u","user":{"token":%q}}]}`,
+		hook.URL, base64.StdEncoding.EncodeToString(ca), token)
+}
+
+// explainAll has every refusal so far explained, and credentials that nobody has
+// presented, and returns what was told.
+func (w *world) explainAll(secrets map[string]string, plant func(string) string) string {
+	const path = "/apis/gatehouse.dev/v1alpha1/explanations"
+	var told strings.Builder
+	for _, id := range w.refusals() {
+		told.WriteString(w.admin.ask("GET", path+"/"+id, nil).body)
+	}
+	authority := newAuthority(w.t, "explained")
+	certificate := authority.sign(pkix.Name{CommonName: "jane"}, nil)
+	key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	secrets["key of a certificate to explain"] = base64.StdEncoding.EncodeToString(key)[40:]
+	both := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]})) +
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
+	basic := http.Request{Header: http.Header{}}
+	basic.SetBasicAuth("ann", plant("password to explain"))
+	specs := []map[string]any{
+		{"token": plant("token to explain")}, {"token": "canary-static", "asRequest": map[string]string{"method": "GET", "path": "/api"}},
+		{"token": secrets["bound token"]}, {"token": flip(secrets["legacy token"])}, {"token": secrets["bootstrap token"]},
+		{"certificate": both}, {"headers": basic.Header}, {"headers": map[string][]string{"Authorization": {plant("header to explain")}}},
+		{"token": plant("token to explain with a bad path"), "asRequest": map[string]string{"method": "GET", "path": plant("path to explain")}},
+		{plant("field to explain"): "x"},
+	}
+	for _, spec := range specs {
+		body := map[string]any{"apiVersion": "gatehouse.dev/v1alpha1", "kind": "Explanation", "spec": spec}
+		told.WriteString(w.admin.ask("POST", path, body).body)
+	}
+	told.WriteString(w.admin.ask("POST", path, `{"spec":{"token":"`+plant("token in a broken body")).body)
+	return told.String()
+}
+
+// storeFiles returns all that etcd has written.
+func (w *world) storeFiles() string {
+	var all strings.Builder
+	err := filepath.WalkDir(filepath.Join(w.DataDir, "etcd"), func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		all.Write(bytes.TrimRight(text, "\x00"))
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return all.String()
 }
 
 // keys returns the long base64 lines of a file of the data folder.

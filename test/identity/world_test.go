@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -38,7 +40,15 @@ type world struct {
 	t     *testing.T
 	dir   string // of the files
 	admin *caller
+	// heard is what was answered to those who were refused, and ids are what the
+	// server calls these requests.
+	mu    sync.Mutex
+	heard strings.Builder
+	ids   []string
 }
+
+// refusals returns the IDs of the requests that were refused so far.
+func (w *world) refusals() []string { return w.ids }
 
 // start starts a server with flags. It trusts the client CA in w.file("ca.pem")
 // and knows the tokens in w.file("tokens.csv"), which are made by files.
@@ -62,6 +72,19 @@ func start(t *testing.T, files map[string]string, flags ...string) *world {
 	w.Server = env.Start(t, flags...)
 	w.admin = w.administrator()
 	return w
+}
+
+// hear keeps an answer to somebody who was refused.
+func (w *world) hear(a answer) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if a.code < 400 {
+		return
+	}
+	fmt.Fprintln(&w.heard, a.header, a.body)
+	if id := a.header.Get("Gatehouse-Request-Id"); id != "" {
+		w.ids = append(w.ids, id)
+	}
 }
 
 func (w *world) file(name string) string { return filepath.Join(w.dir, name) }
@@ -107,6 +130,8 @@ type caller struct {
 	client *http.Client
 	header http.Header
 	dials  atomic.Int32
+	// heard, which may be nil, is told of every answer.
+	heard func(answer)
 }
 
 // as returns a caller with a connection of its own.
@@ -122,7 +147,7 @@ func (w *world) as(c credential) *caller {
 		// Shown whatever authorities the server names.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.cert, nil }
 	}
-	who := &caller{t: w.t, url: w.Address, header: http.Header{}}
+	who := &caller{t: w.t, url: w.Address, header: http.Header{}, heard: w.hear}
 	maps.Copy(who.header, c.header)
 	if c.token != "" {
 		who.header.Set("Authorization", "Bearer "+c.token)
@@ -187,6 +212,9 @@ func (c *caller) ask(method, path string, body any) answer {
 		c.t.Fatalf("%s %s: %v", method, path, err)
 	}
 	a.code, a.header, a.body, a.proto = resp.StatusCode, resp.Header, string(text), resp.ProtoMajor
+	if c.heard != nil {
+		c.heard(a)
+	}
 	return a
 }
 
