@@ -30,6 +30,7 @@ const (
 )
 
 func TestBearer(t *testing.T) {
+	t.Parallel()
 	r, seen := random(t), differences{}
 	their, our := bearertoken.New(theirTokens{}), authn.Bearer(authn.Tokens(ourTokens{}))
 	for range rounds() {
@@ -65,6 +66,7 @@ func TestBearer(t *testing.T) {
 }
 
 func TestWebSocket(t *testing.T) {
+	t.Parallel()
 	const prefix = "base64url.bearer.authorization.k8s.io."
 	r, seen := random(t), differences{}
 	their, our := websocket.NewProtocolAuthenticator(theirTokens{}), authn.WebSocket(authn.Tokens(ourTokens{}))

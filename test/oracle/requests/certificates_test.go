@@ -29,6 +29,7 @@ const (
 // TestCertificates presents generated chains, nearly all of which are right but
 // for one thing.
 func TestCertificates(t *testing.T) {
+	t.Parallel()
 	w := newWorkshop(t)
 	path := filepath.Join(t.TempDir(), "ca.pem")
 	var text []byte
@@ -49,7 +50,7 @@ func TestCertificates(t *testing.T) {
 
 	seen := differences{}
 	w.Rand = random(t)
-	n := 3000
+	n := 2000
 	if nightly() {
 		n = 120_000
 	}

@@ -212,6 +212,7 @@ func someRules(r *rand.Rand, info *request.RequestInfo, h http.Header) []string 
 }
 
 func TestImpersonation(t *testing.T) {
+	t.Parallel()
 	r, seen, codes := random(t), differences{}, map[string]int{}
 	infos := []*request.RequestInfo{
 		{IsResourceRequest: true, Verb: "get", APIVersion: "v1", Resource: "pods", Subresource: "log", Namespace: "ns", Name: "p"},

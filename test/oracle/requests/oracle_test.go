@@ -31,7 +31,7 @@ func rounds() int {
 	if nightly() {
 		return 200_000
 	}
-	return 40_000
+	return 15_000
 }
 
 func random(t *testing.T) *rand.Rand {

@@ -114,6 +114,7 @@ func proxyHeader(r *rand.Rand) http.Header {
 }
 
 func TestRequestHeader(t *testing.T) {
+	t.Parallel()
 	standard := frontproxy.Headers{
 		Username: []string{"X-Remote-User"}, UID: []string{"X-Remote-Uid"}, Groups: []string{"X-Remote-Group"}, ExtraPrefixes: []string{"X-Remote-Extra-"},
 	}

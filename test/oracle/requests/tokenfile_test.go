@@ -29,6 +29,7 @@ const (
 // TestTokenFile has both sides read generated files, and asks about the tokens in
 // them and tokens that are nearly those.
 func TestTokenFile(t *testing.T) {
+	t.Parallel()
 	klog.SetLogger(logr.Discard()) // upstream logs each oddity
 	r, seen := random(t), differences{}
 	path := filepath.Join(t.TempDir(), "tokens.csv")

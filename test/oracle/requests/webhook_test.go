@@ -48,6 +48,7 @@ func (s *scripted) ask(_ context.Context, _ []byte, read func([]byte) error) err
 
 // TestWebhook gives generated answers of a webhook to both sides.
 func TestWebhook(t *testing.T) {
+	t.Parallel()
 	klog.SetLogger(logr.Discard()) // upstream logs each answer that it cannot read
 	audiences := []string{"api", "other"}
 	for _, version := range []string{"v1", "v1beta1"} {
