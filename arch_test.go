@@ -36,6 +36,7 @@ var layers = []layer{
 // sideways are the imports inside a layer. Each line is a decision: the fewer,
 // the better a package can be read alone.
 var sideways = []edge{
+	{"authn/clientcert", "authn/verified"},
 	{"authn/frontproxy", "authn/clientcert"},
 	{"internal/keyring", "internal/jose"},
 	{"internal/keyring", "internal/reload"},

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/authn/verified"
 	"gatehouse.dev/gatehouse/internal/reload"
 )
 
@@ -21,6 +22,10 @@ type Bundle struct {
 	file    *reload.File[*roots]
 	notify  func(error)
 	current atomic.Pointer[roots]
+	// known are the chains that were verified, and uses how many authenticators
+	// there are of them.
+	known *verified.Table[*proof]
+	uses  atomic.Uint64
 }
 
 // roots is what one reading of the file found.
@@ -37,7 +42,11 @@ type roots struct {
 // it, or a bad one. Notify, which may be nil, is called after each later reading
 // of the file: with nil once it is in force, or with what is wrong.
 func OpenBundle(path string, notify func(error)) (*Bundle, error) {
-	b := &Bundle{path: path, notify: notify}
+	known, err := verified.NewTable[*proof](rememberedChains)
+	if err != nil {
+		return nil, err
+	}
+	b := &Bundle{path: path, notify: notify, known: known}
 	file, err := reload.Open(path, readRoots, b.changed)
 	if err != nil {
 		return nil, err

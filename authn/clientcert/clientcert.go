@@ -2,11 +2,13 @@
 // Kubernetes does: the common name is the user, the organizations are the
 // groups.
 //
-// The one idea: a certificate is verified once for each connection, and judged
-// again on each request. The verdict is kept with the [authn.Conn] of the
-// connection, for the very certificates that were verified. It ends when the CA
-// bundle changes, when the first certificate of the chain expires, or with the
-// connection; a resumed session is a connection of its own.
+// The one idea: a certificate is verified once, and judged again on each
+// request. The verdict is kept with the [authn.Conn] of the connection, for the
+// very certificates that were verified; and a good one with the CA bundle, for
+// all connections that present the same chain, byte for byte: what a chain
+// proves does not depend on who presents it, and that it is the client's own
+// the handshake has shown. Both end when the bundle changes, and when the first
+// certificate of the chain expires; a refusal ends with the connection.
 //
 // It refuses, before any cryptography, chains and keys that are too large; a CA
 // certificate used as a client's; and a certificate without a common name,
@@ -19,6 +21,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"gatehouse.dev/gatehouse/authn"
@@ -37,9 +40,14 @@ const (
 // certificate that is not valid yet becomes so.
 const maxRefused = 10 * time.Second
 
+// rememberedChains bounds the chains of which it is remembered that they are
+// good, at about 1 KB each.
+const rememberedChains = 1 << 14
+
 // An Authenticator authenticates client certificates.
 type Authenticator struct {
 	bundle   *Bundle
+	use      string // tells it from others of the bundle
 	method   identity.Method
 	identify Identify
 	none     error // says that there is no certificate
@@ -61,7 +69,8 @@ func New(bundle *Bundle) *Authenticator {
 // NewFor is [New] for certificates of another kind, which stand for whom
 // identify says, and are called method.
 func NewFor(bundle *Bundle, method identity.Method, identify Identify) *Authenticator {
-	return &Authenticator{bundle, method, identify, authn.Pass(method, "the connection has no client certificate")}
+	use := strconv.FormatUint(bundle.uses.Add(1), 10)
+	return &Authenticator{bundle, use, method, identify, authn.Pass(method, "the connection has no client certificate")}
 }
 
 // Describe implements [authn.Described].
@@ -102,8 +111,41 @@ func (a *Authenticator) Authenticate(r *http.Request) (*authn.Result, error) {
 	return v.res, v.err
 }
 
-// judge verifies what a client has presented.
+// A proof is a good verdict, from when on it may be given.
+type proof struct {
+	res  *authn.Result
+	from time.Time
+}
+
+// Fresh implements [verified.Fresh].
+func (p *proof) Fresh(now time.Time) bool { return !now.Before(p.from) && p.res.Fresh(now) }
+
+// judge says what is to be thought of what a client has presented, and verifies
+// it if it is not known to be good.
 func (a *Authenticator) judge(certs []*x509.Certificate, now time.Time) *verdict {
+	if checkSize(certs) != nil {
+		v, _ := a.examine(certs, now)
+		return v
+	}
+	var room [maxCerts][]byte
+	parts := room[:0]
+	for _, c := range certs {
+		parts = append(parts, c.Raw)
+	}
+	key := a.bundle.known.KeyOfParts(a.use, parts)
+	if p := a.bundle.known.Lookup(key, now); p != nil {
+		return &verdict{certs: certs, res: p.res}
+	}
+	v, from := a.examine(certs, now)
+	if v.err == nil {
+		a.bundle.known.Store(key, &proof{v.res, from}, now)
+	}
+	return v
+}
+
+// examine verifies what a client has presented. A good verdict may be given from
+// the time that it returns on.
+func (a *Authenticator) examine(certs []*x509.Certificate, now time.Time) (*verdict, time.Time) {
 	roots := a.bundle.current.Load()
 	rests := roots.inForce.Stamp()
 	v := &verdict{certs: certs, until: now.Add(maxRefused), rests: rests}
@@ -114,7 +156,7 @@ func (a *Authenticator) judge(certs []*x509.Certificate, now time.Time) *verdict
 			Reason: "verifying certificate " + describe(certs[0]) + " failed",
 			Cause:  trial{certs, roots, a.bundle.path, now}.unverified(err),
 		}
-		return v
+		return v, time.Time{}
 	}
 	who, err := a.identify(chain[0])
 	if err != nil {
@@ -123,11 +165,12 @@ func (a *Authenticator) judge(certs []*x509.Certificate, now time.Time) *verdict
 			Reason: "certificate " + describe(certs[0]) + " names no user",
 			Cause:  trial{certs, roots, a.bundle.path, now}.unnamed(err),
 		}
-		return v
+		return v, time.Time{}
 	}
 	who.Credential = credential(a.method, chain)
-	v.res = &authn.Result{Identity: who, Until: firstEnd(chain), Rests: []authn.Stamp{rests}}
-	return v
+	from, until := validity(chain)
+	v.res = &authn.Result{Identity: who, Until: until, Rests: []authn.Stamp{rests}}
+	return v, from
 }
 
 // verify returns a chain from the first of certs to one of roots. The others of
@@ -183,15 +226,18 @@ func checkSize(certs []*x509.Certificate) error {
 	return nil
 }
 
-// firstEnd returns when the first certificate of a chain ends. Then it is time
+// validity returns from when until when all of a chain is valid. Then it is time
 // to verify again rather than to refuse: another chain may hold. A certificate
 // is valid up to and including its last moment (RFC 5280 section 4.1.2.5).
-func firstEnd(chain []*x509.Certificate) time.Time {
-	end := chain[0].NotAfter
+func validity(chain []*x509.Certificate) (from, until time.Time) {
+	from, until = chain[0].NotBefore, chain[0].NotAfter
 	for _, c := range chain[1:] {
-		if c.NotAfter.Before(end) {
-			end = c.NotAfter
+		if c.NotBefore.After(from) {
+			from = c.NotBefore
+		}
+		if c.NotAfter.Before(until) {
+			until = c.NotAfter
 		}
 	}
-	return end.Add(time.Nanosecond)
+	return from, until.Add(time.Nanosecond)
 }

@@ -364,3 +364,71 @@ func checkError(t *testing.T, err error, want string) {
 		t.Errorf("error %q is no refusal", err)
 	}
 }
+
+// A chain that was verified is known on every connection, and nothing else is
+// taken for it.
+func TestKnownChain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root := newCA(t, "root")
+		b, _ := bundle(t, nil, root.cert)
+		a := clientcert.New(b)
+		jane, _ := root.issue(t, pkix.Name{CommonName: "jane"})
+		john, _ := root.issue(t, pkix.Name{CommonName: "john"}, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(30 * time.Minute) })
+		forged, _ := newCA(t, "root").issue(t, pkix.Name{CommonName: "jane"})
+		first, err := a.Authenticate(request(jane))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, _ := a.Authenticate(request(jane)); again != first {
+			t.Error("a chain is verified again on a new connection")
+		}
+		// The same certificate with another one may chain in another way.
+		if more, err := a.Authenticate(request(jane, john)); err != nil || more == first {
+			t.Errorf("a longer chain is taken for a known one: %v", err)
+		}
+		if res, err := a.Authenticate(request(john)); err != nil || res.Identity.Name != "john" {
+			t.Errorf("another certificate: %v, %v", res, err)
+		}
+		for range 2 {
+			_, err = a.Authenticate(request(forged))
+			checkError(t, err, "unknown authority")
+		}
+		// The same bundle may say something else to somebody else.
+		proxies := clientcert.NewFor(b, identity.FrontProxy, func(*x509.Certificate) (*identity.Identity, error) {
+			return nil, errors.New("no proxy")
+		})
+		_, err = proxies.Authenticate(request(jane))
+		checkError(t, err, "no proxy")
+
+		time.Sleep(31 * time.Minute)
+		_, err = a.Authenticate(request(john))
+		checkError(t, err, "expired")
+		if again, _ := a.Authenticate(request(jane)); again != first {
+			t.Error("one chain ends another")
+		}
+	})
+}
+
+// What is known ends with the bundle.
+func TestKnownChainEndsWithTheBundle(t *testing.T) {
+	before, after := newCA(t, "before"), newCA(t, "after")
+	changed := make(chan error, 4)
+	b, path := bundle(t, func(err error) { changed <- err }, before.cert)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { b.Run(ctx); close(done) }()
+	defer func() { cancel(); <-done }()
+	a := clientcert.New(b)
+	leaf, _ := before.issue(t, pkix.Name{CommonName: "jane"})
+	for range 2 {
+		if _, err := a.Authenticate(request(leaf)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace(t, path, pemOf(after.cert))
+	if err := <-changed; err != nil {
+		t.Fatal(err)
+	}
+	_, err := a.Authenticate(request(leaf))
+	checkError(t, err, "unknown authority")
+}

@@ -13,9 +13,11 @@ import (
 	"sync"
 )
 
-// A digester computes keys under a random key of its own.
+// A digester computes keys under a random key of its own, of what was written
+// into a scratch. It takes the scratch back.
 type digester interface {
-	sum(kind, credential string, audiences []string) Key
+	scratch() *scratch
+	sum(*scratch) Key
 }
 
 // newDigester returns a digester with a fresh random key. In FIPS 140 mode that
@@ -35,16 +37,17 @@ type scratch struct {
 	mac     hash.Hash
 }
 
-// write puts into s.message the credential and all it is bound to. Every part
-// but the last is preceded by its length, and their number by itself, so that
-// no two ways to split the same bytes are alike.
-func (s *scratch) write(kind, credential string, audiences []string) {
+// write puts into s.message what a credential is presented as, all that it is
+// bound to, and the credential. Every part but the last is preceded by its
+// length, and their number by itself, so that no two ways to split the same
+// bytes are alike.
+func write[T string | []byte](s *scratch, kind, credential string, parts []T) {
 	m := binary.AppendUvarint(s.message[:0], uint64(len(kind)))
 	m = append(m, kind...)
-	m = binary.AppendUvarint(m, uint64(len(audiences)))
-	for _, a := range audiences {
-		m = binary.AppendUvarint(m, uint64(len(a)))
-		m = append(m, a...)
+	m = binary.AppendUvarint(m, uint64(len(parts)))
+	for _, p := range parts {
+		m = binary.AppendUvarint(m, uint64(len(p)))
+		m = append(m, p...)
 	}
 	s.message = append(m, credential...)
 }
@@ -81,9 +84,9 @@ func newGMAC() (*gmac, error) {
 	return &gmac{aead: aead, block: outer, pool: sync.Pool{New: func() any { return new(scratch) }}}, nil
 }
 
-func (g *gmac) sum(kind, credential string, audiences []string) Key {
-	s := g.pool.Get().(*scratch)
-	s.write(kind, credential, audiences)
+func (g *gmac) scratch() *scratch { return g.pool.Get().(*scratch) }
+
+func (g *gmac) sum(s *scratch) Key {
 	tag := g.aead.Seal(s.out[:0], s.nonce[:], nil, s.message)
 	g.block.Encrypt(tag, tag)
 	k := Key(tag)
@@ -101,9 +104,9 @@ func newHMAC() *hmacDigest {
 	return &hmacDigest{sync.Pool{New: func() any { return &scratch{mac: hmac.New(sha256.New, key)} }}}
 }
 
-func (h *hmacDigest) sum(kind, credential string, audiences []string) Key {
-	s := h.pool.Get().(*scratch)
-	s.write(kind, credential, audiences)
+func (h *hmacDigest) scratch() *scratch { return h.pool.Get().(*scratch) }
+
+func (h *hmacDigest) sum(s *scratch) Key {
 	s.mac.Reset()
 	s.mac.Write(s.message)
 	k := Key(s.mac.Sum(s.out[:0])[:len(Key{})])

@@ -6,5 +6,12 @@ func Digesters() (map[string]func(kind, credential string, audiences []string) K
 	if err != nil {
 		return nil, err
 	}
-	return map[string]func(string, string, []string) Key{"gmac": g.sum, "hmac": newHMAC().sum}, nil
+	with := func(d digester) func(string, string, []string) Key {
+		return func(kind, credential string, audiences []string) Key {
+			s := d.scratch()
+			write(s, kind, credential, audiences)
+			return d.sum(s)
+		}
+	}
+	return map[string]func(string, string, []string) Key{"gmac": with(g), "hmac": with(newHMAC())}, nil
 }

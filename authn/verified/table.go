@@ -77,7 +77,17 @@ type Key [16]byte
 
 // Key returns the key of a credential that is presented as kind for audiences.
 func (t *Table[V]) Key(kind, credential string, audiences []string) Key {
-	return t.digest.sum(kind, credential, audiences)
+	s := t.digest.scratch()
+	write(s, kind, credential, audiences)
+	return t.digest.sum(s)
+}
+
+// KeyOfParts returns the key of a credential of several parts, such as a chain
+// of certificates, that is presented as kind. A table is for texts or for these.
+func (t *Table[V]) KeyOfParts(kind string, parts [][]byte) Key {
+	s := t.digest.scratch()
+	write(s, kind, "", parts)
+	return t.digest.sum(s)
 }
 
 func (t *Table[V]) bucket(k Key) (b *bucket[V], index, tag uint64) {
