@@ -44,6 +44,7 @@ var sideways = []edge{
 	{"internal/controller/tokencleaner", "authn/bootstrap"},
 	{"authn/password", "authn/verified"},
 	{"authn/serviceaccount", "authn/verified"},
+	{"authn/statictoken", "authn/verified"},
 	{"authn/webhook", "authn/verified"},
 	{"authz/webhook", "authn/verified"},
 	{"internal/admission", "authz/rbac/escalation"},

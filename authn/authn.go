@@ -57,6 +57,9 @@ type Result struct {
 	// Rests are the generations that the result rests on. Once one of them has
 	// changed the result must not be used any more.
 	Rests []Stamp
+	// AtHand says that whoever gave the result finds it again by itself as fast
+	// as somebody could who remembered it.
+	AtHand bool
 }
 
 // An Annotation is one entry of an audit event's annotations.

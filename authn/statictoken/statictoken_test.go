@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -230,4 +232,55 @@ func FuzzFile(f *testing.F) {
 			t.Errorf("%q is read, but upstream says %v", text, theirs)
 		}
 	})
+}
+
+// The table finds what a map would, whatever the number of records.
+func TestManyTokens(t *testing.T) {
+	for _, n := range []int{1, 47, 48, 49, 5000} {
+		var text strings.Builder
+		want := map[string]string{}
+		for i := range n {
+			token, name := fmt.Sprint("token", i*i%(n-n/8)), fmt.Sprint("user", i)
+			fmt.Fprintf(&text, "%s,%s,id%d,\"g%d,all\"\n", token, name, i, i%3)
+			want[token] = name
+		}
+		v, _, err := open(t, text.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if repeats := len(v.Warnings()); repeats != n-len(want) {
+			t.Errorf("%d records: %d warnings, want %d", n, repeats, n-len(want))
+		}
+		for token, name := range want {
+			res, err := v.VerifyToken(t.Context(), token, nil)
+			if err != nil || res.Identity.Name != name || res.Identity.UID != "id"+name[len("user"):] ||
+				len(res.Identity.Groups) != 3 || res.Identity.Groups[1] != "all" {
+				t.Fatalf("%d records: %s is %+v, %v, want %s", n, token, res, err, name)
+			}
+		}
+		for i := range n {
+			if _, err := v.VerifyToken(t.Context(), fmt.Sprint("token", n+i), nil); !errors.Is(err, authn.ErrNoCredential) {
+				t.Fatalf("%d records: a token that is not there: %v", n, err)
+			}
+		}
+	}
+}
+
+// A token has one result, whoever uses it first.
+func TestOneResult(t *testing.T) {
+	v, _, err := open(t, "t,u,1\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	results := make([]*authn.Result, 8)
+	var work sync.WaitGroup
+	for i := range results {
+		work.Go(func() { results[i], _ = v.VerifyToken(t.Context(), "t", nil) })
+	}
+	work.Wait()
+	for _, res := range results {
+		if res == nil || res != results[0] {
+			t.Errorf("results %p and %p", res, results[0])
+		}
+	}
 }

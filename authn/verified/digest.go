@@ -29,6 +29,22 @@ func newDigester() (digester, error) {
 	return newGMAC()
 }
 
+// A Digester computes keys as a [Table] does, for what has a table of its own.
+type Digester struct{ digest digester }
+
+// NewDigester returns a digester with a random key of its own.
+func NewDigester() (*Digester, error) {
+	d, err := newDigester()
+	return &Digester{d}, err
+}
+
+// Key is [Table.Key].
+func (d *Digester) Key(kind, credential string, audiences []string) Key {
+	s := d.digest.scratch()
+	write(s, kind, credential, audiences)
+	return d.digest.sum(s)
+}
+
 // scratch is what one computation needs, so that none of it is allocated.
 type scratch struct {
 	message []byte
