@@ -1,34 +1,39 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"k8s.io/apiserver/pkg/authentication/authenticator"
-
 	"gatehouse.dev/gatehouse/authn"
-	"gatehouse.dev/gatehouse/authn/anonymous"
-	"gatehouse.dev/gatehouse/authn/clientcert"
-	"gatehouse.dev/gatehouse/authn/statictoken"
-	"gatehouse.dev/gatehouse/authn/verified"
 	"gatehouse.dev/gatehouse/bench/measure"
-	"gatehouse.dev/gatehouse/bench/upstream"
 	"gatehouse.dev/gatehouse/identity"
-	"gatehouse.dev/gatehouse/internal/pki"
 )
+
+// The targets of authentication, in parts of what upstream's union costs, and
+// over what the signature of a token costs.
+const (
+	rememberedTarget = 1. / 8
+	knownCertTarget  = 1. / 100
+	newCertTarget    = 1. / 40
+	proxyTarget      = 1. / 40
+	strangerTarget   = 1. / 100
+	overSignature    = 5 * time.Microsecond
+)
+
+const kubernetesUnion = "(upstream: the union of its authenticators, in kube-apiserver's order, with its token cache)"
 
 // credentials compares finding out who sent a request, without what stands
 // around it in a server.
-func credentials(t *measure.Table) (err error) {
+func credentials(t *measure.Table) error {
 	dir, err := os.MkdirTemp("", "gatehouse-bench-")
 	if err != nil {
 		return err
@@ -38,136 +43,240 @@ func credentials(t *measure.Table) (err error) {
 	if err != nil {
 		return err
 	}
-	t.Section("Authenticating one request (upstream: its authenticators, in kube-apiserver's order)")
-	for _, c := range b.cases() {
-		if err := b.check(c.ours(), c.name, c.want); err != nil {
+	if err := b.remembered(t); err != nil {
+		return fmt.Errorf("remembered: %w", err)
+	}
+	if err := b.unseen(t); err != nil {
+		return fmt.Errorf("not seen before: %w", err)
+	}
+	if err := growth(t); err != nil {
+		return fmt.Errorf("growing: %w", err)
+	}
+	return million(t, dir)
+}
+
+// A credential is one of many requests on both sides.
+type credential struct {
+	name, want   string
+	ours, theirs func(i int) *http.Request
+	target       float64
+}
+
+// A holder is a request whose credential changes.
+type holder struct{ r *http.Request }
+
+func newHolder(chain ...*x509.Certificate) *holder {
+	c := newCall(http.MethodGet, "/version", asJSON, nil, nil)
+	c.prepare()
+	c.request.TLS = &tls.ConnectionState{PeerCertificates: chain}
+	// No help from the connection.
+	return &holder{c.request.WithContext(context.Background())}
+}
+
+// bearing presents each of the tokens in turn. Upstream takes the header out of
+// the request, so it is put back.
+func bearing(tokens []string) func(i int) *http.Request {
+	values := make([]string, len(tokens))
+	for i, t := range tokens {
+		values[i] = "Bearer " + t
+	}
+	h, header := newHolder(), []string{""}
+	return func(i int) *http.Request {
+		header[0] = values[i%len(values)]
+		h.r.Header["Authorization"] = header
+		return h.r
+	}
+}
+
+// with presents a certificate and headers, on one connection or on a new one
+// each time.
+func with(cert *x509.Certificate, header http.Header, anew bool) func(int) *http.Request {
+	h, conn := newHolder(cert), new(authn.Conn)
+	r := h.r.WithContext(authn.WithConn(context.Background(), conn))
+	return func(int) *http.Request {
+		if anew {
+			*conn = authn.Conn{}
+		}
+		maps.Copy(r.Header, header)
+		return r
+	}
+}
+
+func texts(tokens []*signed) []string {
+	var all []string
+	for _, t := range tokens {
+		all = append(all, t.text)
+	}
+	return all
+}
+
+// accountTokens are n texts of 1 KiB, and whose they are.
+func accountTokens(n int) (map[string]*identity.Identity, []string) {
+	const groups, of = identity.ServiceAccountGroupPrefix, identity.ServiceAccountPrefix
+	whose, tokens := make(map[string]*identity.Identity, n), make([]string, n)
+	for i := range tokens {
+		tokens[i] = fmt.Sprintf("%08d", i) + strings.Repeat("0123456789abcdef", 64)[:1016]
+		name := fmt.Sprintf("%sdefault:bench-%d", of, i)
+		whose[tokens[i]] = &identity.Identity{Name: name, UID: fmt.Sprint(i), Groups: []string{identity.GroupServiceAccounts, groups + "default", identity.GroupAuthenticated}}
+	}
+	return whose, tokens
+}
+
+// staticTokens writes a file of n tokens.
+func (b *booth) staticTokens(n int) (path string, tokens []string, err error) {
+	var text strings.Builder
+	for i := range n {
+		token := fmt.Sprintf("%08d%s", i, staticToken[8:])
+		tokens = append(tokens, token)
+		fmt.Fprintf(&text, "%s,%s,%d,\"dev,ops\"\n", token, caller, i)
+	}
+	path = filepath.Join(b.dir, fmt.Sprintf("tokens-%d.csv", n))
+	return path, tokens, os.WriteFile(path, []byte(text.String()), 0o600)
+}
+
+// remembered compares what both sides have seen before, with a population of
+// tokens that they remember.
+func (b *booth) remembered(t *measure.Table) error {
+	var accounts []string
+	b.accounts, accounts = accountTokens(population)
+	file, static, err := b.staticTokens(population)
+	if err != nil {
+		return err
+	}
+	if err := b.build(file, 64, 4*population); err != nil {
+		return err
+	}
+	rs, err := b.rs.signMany(atOnce, personClaims(issuerURL(63)))
+	if err != nil {
+		return err
+	}
+	es, err := b.es.signMany(atOnce, personClaims(issuerURL(63)))
+	if err != nil {
+		return err
+	}
+	foreign, err := b.es.signMany(atOnce, personClaims("https://nobody.example.org"))
+	if err != nil {
+		return err
+	}
+	words := http.Header{"X-Remote-User": {caller}, "X-Remote-Group": {"dev", "ops"}, "X-Remote-Extra-Team": {"blue"}}
+	both := func(of func() func(int) *http.Request) (ours, theirs func(int) *http.Request) { return of(), of() }
+	var cases []credential
+	add := func(name, want string, target float64, of func() func(int) *http.Request) {
+		ours, theirs := both(of)
+		cases = append(cases, credential{name, want, ours, theirs, target})
+	}
+	token := func(name, want string, target float64, tokens []string) {
+		add(name, want, target, func() func(int) *http.Request { return bearing(tokens) })
+	}
+	cert := func(name, want string, target float64, c *x509.Certificate, header http.Header, anew bool) {
+		add(name, want, target, func() func(int) *http.Request { return with(c, header, anew) })
+	}
+	token("service account token of 1 KiB", "system:serviceaccount:default:bench-0", rememberedTarget, accounts)
+	token("static token", caller, 0, static)
+	token("JWT, RS256", caller, rememberedTarget, texts(rs))
+	token("JWT, ES256", caller, rememberedTarget, texts(es))
+	cert("client certificate, RSA, same connection", caller, knownCertTarget, b.rsCert, nil, false)
+	cert("client certificate, RSA, new connection", caller, newCertTarget, b.rsCert, nil, true)
+	cert("client certificate, ECDSA, same connection", caller, knownCertTarget, b.esCert, nil, false)
+	cert("client certificate, ECDSA, new connection", caller, newCertTarget, b.esCert, nil, true)
+	cert("client certificate of a stranger, new connection", "", 1, b.stranger, nil, true)
+	cert("front proxy, same connection", caller, proxyTarget, b.proxy, words, false)
+	cert("front proxy, new connection", caller, proxyTarget, b.proxy, words, true)
+	add("no credential", identity.Anonymous, 1, func() func(int) *http.Request { h := newHolder(); return func(int) *http.Request { return h.r } })
+	token("JWT of an unknown issuer, 64 known", "", strangerTarget, texts(foreign))
+	token("unknown token", "", 1, []string{"nobody-knows-this-one"})
+
+	t.Section(fmt.Sprintf("Authenticating one request, %d tokens remembered %s", population, kubernetesUnion))
+	for _, c := range cases {
+		if err := b.compare(t, c); err != nil {
 			return err
 		}
-		ours, theirs, ratio := measure.Both(
-			func(n int) {
-				for range n {
-					_, _ = b.ours.Authenticate(c.ours())
-				}
-			},
-			func(n int) {
-				for range n {
-					_, _, _ = b.theirs.Request.AuthenticateRequest(c.theirs())
-				}
-			})
-		t.Relative(c.name, ours, theirs, ratio, c.target)
 	}
 	return nil
 }
 
-// A booth has the authenticators of both sides.
-type booth struct {
-	ours   authn.Authenticator
-	theirs *upstream.Authenticators
-	cert   *x509.Certificate
-	long   string
+// compare measures one credential on both sides.
+func (b *booth) compare(t *measure.Table, c credential) error {
+	if err := b.check(c); err != nil {
+		return err
+	}
+	ours, theirs, ratio := measure.Both(b.askOurs(c.ours), func(n int) {
+		for i := range n {
+			_, _, _ = b.theirs.Request.AuthenticateRequest(c.theirs(i))
+		}
+	})
+	t.Relative(c.name, ours, theirs, ratio, c.target)
+	return nil
 }
 
-// A known verifier stands for that of service account tokens, on our side as
-// the map does on upstream's: the table in front of it is what is measured.
-type known map[string]*authn.Result
-
-func (k known) VerifyToken(_ context.Context, token string, _ []string) (*authn.Result, error) {
-	if res, ok := k[token]; ok {
-		return res, nil
-	}
-	return nil, authn.ErrNoCredential
-}
-
-func newBooth(dir string) (*booth, error) {
-	authority, err := pki.OpenAuthority(dir, "ca", "bench")
-	if err != nil {
-		return nil, err
-	}
-	issued, err := authority.IssueClient(pki.Client{CommonName: caller, Groups: []string{"dev"}, Lifetime: time.Hour})
-	if err != nil {
-		return nil, err
-	}
-	b := &booth{cert: issued.Certificate, long: strings.Repeat("0123456789abcdef", 64)}
-	tokens := filepath.Join(dir, "tokens.csv")
-	if err := os.WriteFile(tokens, []byte(staticToken+","+caller+",1\n"), 0o600); err != nil {
-		return nil, err
-	}
-	bundle, err := clientcert.OpenBundle(filepath.Join(dir, "ca.crt"), nil)
-	if err != nil {
-		return nil, err
-	}
-	static, err := statictoken.Open(statictoken.Config{Path: tokens, Key: bytes.Repeat([]byte("k"), 32), Audiences: []string{issuer}})
-	if err != nil {
-		return nil, err
-	}
-	table, err := verified.NewTable[*authn.Result](1 << 14)
-	if err != nil {
-		return nil, err
-	}
-	who := &identity.Identity{Name: "system:serviceaccount:default:bench", Groups: []string{"system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"}}
-	until := time.Now().Add(time.Hour)
-	b.ours = authn.OrAnonymous(authn.Chain(
-		clientcert.New(bundle),
-		authn.Bearer(verified.Tokens(table, authn.AnyBearer, authn.Tokens(static,
-			known{b.long: {Identity: who, Audiences: []string{issuer}, Until: until}}))),
-	), anonymous.New())
-	c := &upstream.Credentials{
-		Roots: bundle.Pool(), TokenFile: tokens, Audiences: authenticator.Audiences{issuer},
-		Accounts: map[string]*identity.Identity{b.long: who},
-	}
-	b.theirs, err = c.Build()
-	return b, err
-}
-
-type credential struct {
-	name, want   string
-	ours, theirs func() *http.Request
-	target       float64
-}
-
-func (b *booth) cases() []credential {
-	same := func(r *http.Request) func() *http.Request { return func() *http.Request { return r } }
-	request := func(header http.Header, chain ...*x509.Certificate) *http.Request {
-		r := newCall(http.MethodGet, "/version", asJSON, nil, header)
-		r.prepare()
-		r.request.TLS = &tls.ConnectionState{PeerCertificates: chain}
-		return r.request
-	}
-	// Upstream's takes the header out of the request, so it is put back.
-	again := func(header http.Header) func() *http.Request {
-		r := request(header)
-		return func() *http.Request {
-			r.Header["Authorization"] = header["Authorization"]
-			return r
+func (b *booth) askOurs(next func(int) *http.Request) measure.Operation {
+	return func(n int) {
+		for i := range n {
+			_, _ = b.ours.Authenticate(next(i))
 		}
 	}
-	cert := request(nil, b.cert)
-	fresh := func() *http.Request {
-		return cert.WithContext(authn.WithConn(context.Background(), new(authn.Conn)))
-	}
-	static, long, bad := bearer(staticToken), bearer(b.long), bearer("nobody-knows-this-one")
-	return []credential{
-		{"static token", caller, again(static), again(static), 1},
-		{"cached token of 1 KiB", "system:serviceaccount:default:bench", again(long), again(long), 1},
-		{"client certificate, same connection", caller, same(cert), same(cert), 1},
-		// Both verify it: what the connection remembers is all there is.
-		{"client certificate, new connection", caller, fresh, fresh, 0},
-		{"no credential", identity.Anonymous, same(request(nil)), same(request(nil)), 1},
-		{"unknown token, refused", "", again(bad), again(bad), 1},
-	}
 }
 
-// check compares what both sides say about a request.
-func (b *booth) check(r *http.Request, name, want string) error {
+// unseen compares tokens that neither side remembers, with each other and with
+// what their signatures alone cost.
+func (b *booth) unseen(t *measure.Table) error {
+	b.accounts = nil
+	file, _, err := b.staticTokens(1)
+	if err != nil {
+		return err
+	}
+	type cold struct {
+		name   string
+		signer *signer
+		tokens []*signed
+	}
+	for _, issuers := range []int{1, 64} {
+		if err := b.build(file, issuers, few); err != nil {
+			return err
+		}
+		var all []cold
+		for _, s := range []*signer{b.rs, b.es} {
+			tokens, err := s.signMany(atOnce, personClaims(issuerURL(issuers-1)))
+			if err != nil {
+				return err
+			}
+			all = append(all, cold{"JWT, " + s.algorithm, s, tokens})
+			if tokens, err = s.signMany(atOnce, accountClaims); err != nil {
+				return err
+			}
+			all = append(all, cold{"service account token, " + s.algorithm, s, tokens})
+		}
+		t.Section(fmt.Sprintf("A JWT not seen before, issuers: %d %s", issuers, kubernetesUnion))
+		for i := 0; i < len(all); i += 2 { // upstream's of service accounts cannot be imported
+			c := credential{all[i].name, caller, bearing(texts(all[i].tokens)), bearing(texts(all[i].tokens)), 0}
+			if err := b.compare(t, c); err != nil {
+				return err
+			}
+		}
+		t.Section(fmt.Sprintf("A token not seen before, issuers: %d (beside it: what the standard library takes for its signature)", issuers))
+		for _, c := range all {
+			ours, alone, ratio := measure.Both(b.askOurs(bearing(texts(c.tokens))), func(n int) {
+				for i := range n {
+					_ = c.signer.check(c.tokens[i%len(c.tokens)])
+				}
+			})
+			t.Absolute(c.name, ours, alone, ratio, alone.CPU+overSignature)
+		}
+	}
+	return nil
+}
+
+// check compares what both sides say about the first request.
+func (b *booth) check(c credential) error {
 	ours, theirs := "", ""
-	if res, err := b.ours.Authenticate(r); err == nil {
+	if res, err := b.ours.Authenticate(c.ours(0)); err == nil {
 		ours = res.Identity.Name
 	}
-	if res, ok, err := b.theirs.Request.AuthenticateRequest(r); err == nil && ok {
+	if res, ok, err := b.theirs.Request.AuthenticateRequest(c.theirs(0)); err == nil && ok {
 		theirs = res.User.GetName()
 	}
-	if ours != want || theirs != want {
-		return fmt.Errorf("%s: %w: ours says %q, upstream %q, and it is %q", name, errors.New("wrong answer"), ours, theirs, want)
+	if ours != c.want || theirs != c.want {
+		return fmt.Errorf("%s: %w: ours says %q, upstream %q, and it is %q", c.name, errors.New("wrong answer"), ours, theirs, c.want)
 	}
 	return nil
 }

@@ -65,6 +65,12 @@ func Both(ours, theirs Operation) (Cost, Cost, Ratio) {
 	return summary(a), summary(b), Ratio{value, noise}
 }
 
+// Once measures something that is done a single time, without a warm-up.
+func Once(do func()) Cost {
+	s := take(func(int) { do() }, 1)
+	return Cost{CPU: time.Duration(s.cpu), Allocs: s.allocs}
+}
+
 // A sample is nanoseconds and allocations for one operation.
 type sample struct{ cpu, allocs float64 }
 

@@ -52,6 +52,11 @@ func (t *Table) Alone(what, ours string, over bool, target string) {
 	t.row(what, ours, "", "", "", "", atMost(target, target != ""), t.verdict(what, over, target != ""))
 }
 
+// None adds a number of allocations that has to be none.
+func (t *Table) None(what string, allocs float64) {
+	t.row(what, count(allocs), "", "", "", "", "none", t.verdict(what, allocs >= 0.5, true))
+}
+
 // Missed ends the table and returns what missed its target.
 func (t *Table) Missed() []string {
 	t.out.Flush()

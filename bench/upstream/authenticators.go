@@ -11,6 +11,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/group"
 	"k8s.io/apiserver/pkg/authentication/request/anonymous"
 	"k8s.io/apiserver/pkg/authentication/request/bearertoken"
+	"k8s.io/apiserver/pkg/authentication/request/headerrequest"
 	"k8s.io/apiserver/pkg/authentication/request/union"
 	"k8s.io/apiserver/pkg/authentication/request/websocket"
 	requestx509 "k8s.io/apiserver/pkg/authentication/request/x509"
@@ -37,6 +38,13 @@ type Credentials struct {
 	Accounts map[string]*identity.Identity
 	// Audiences are those of the API.
 	Audiences authenticator.Audiences
+	// Proxies are the authorities of authenticating proxies, with the usual
+	// headers and any name, or nil.
+	Proxies *x509.CertPool
+	// Issuers are those of other tokens.
+	Issuers []Issuer
+	// Forgetful makes the token cache forget before it is asked again.
+	Forgetful bool
 }
 
 // Authenticators are the chain for requests, and the part of it for tokens.
@@ -53,23 +61,49 @@ func (c *Credentials) Build() (*Authenticators, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading token file: %w", err)
 	}
-	tokens := cache.New(tokenunion.New(
+	all := []authenticator.Token{
 		authenticator.WrapAudienceAgnosticToken(c.Audiences, static),
 		authenticator.TokenFunc(c.account),
-	), false, successTTL, 0)
-	known := union.New(
-		requestx509.NewDynamic(func() (x509.VerifyOptions, bool) {
-			options := requestx509.DefaultVerifyOptions()
-			options.Roots = c.Roots
-			return options, true
-		}, requestx509.CommonNameUserConversion),
+	}
+	// One after the other, as kube-apiserver has them: each is asked in turn.
+	for _, i := range c.Issuers {
+		issuer, err := i.build()
+		if err != nil {
+			return nil, fmt.Errorf("issuer %s: %w", i.URL, err)
+		}
+		all = append(all, authenticator.WrapAudienceAgnosticToken(c.Audiences, issuer))
+	}
+	ttl := successTTL
+	if c.Forgetful {
+		ttl = time.Nanosecond
+	}
+	tokens := cache.New(tokenunion.New(all...), false, ttl, 0)
+	var chain []authenticator.Request
+	if c.Proxies != nil {
+		chain = append(chain, headerrequest.NewDynamicVerifyOptionsSecure(optionsOf(c.Proxies), values(),
+			values("X-Remote-User"), values("X-Remote-Uid"), values("X-Remote-Group"), values("X-Remote-Extra-")))
+	}
+	known := union.New(append(chain,
+		requestx509.NewDynamic(optionsOf(c.Roots), requestx509.CommonNameUserConversion),
 		bearertoken.New(tokens),
 		websocket.NewProtocolAuthenticator(tokens),
-	)
+	)...)
 	return &Authenticators{
 		Request: union.NewFailOnError(group.NewAuthenticatedGroupAdder(known), anonymous.NewAuthenticator(nil)),
 		Token:   tokens,
 	}, nil
+}
+
+func optionsOf(roots *x509.CertPool) requestx509.VerifyOptionFunc {
+	return func() (x509.VerifyOptions, bool) {
+		options := requestx509.DefaultVerifyOptions()
+		options.Roots = roots
+		return options, true
+	}
+}
+
+func values(all ...string) headerrequest.StringSliceProvider {
+	return headerrequest.StringSliceProviderFunc(func() []string { return all })
 }
 
 func (c *Credentials) account(_ context.Context, token string) (*authenticator.Response, bool, error) {
