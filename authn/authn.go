@@ -44,6 +44,13 @@ type TokenVerifier interface {
 // must not be changed.
 type Result struct {
 	Identity *identity.Identity
+	// Until is when the result must not be used any more without asking the
+	// authenticator again. Zero means that time does not end it.
+	Until time.Time
+	// Rests are the generations that the result rests on. Once one of them has
+	// changed the result must not be used any more. These three are together
+	// because a remembered result is looked at in memory that may be far away.
+	Rests []Stamp
 	// Audiences are those of the asked ones that the credential is meant for.
 	// Nil means that audiences do not apply to it, as to a certificate.
 	Audiences []string
@@ -51,15 +58,6 @@ type Result struct {
 	// credential, and Warnings into its answer.
 	Annotations []Annotation
 	Warnings    []string
-	// Until is when the result must not be used any more without asking the
-	// authenticator again. Zero means that time does not end it.
-	Until time.Time
-	// Rests are the generations that the result rests on. Once one of them has
-	// changed the result must not be used any more.
-	Rests []Stamp
-	// AtHand says that whoever gave the result finds it again by itself as fast
-	// as somebody could who remembered it.
-	AtHand bool
 }
 
 // An Annotation is one entry of an audit event's annotations.

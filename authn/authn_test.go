@@ -95,6 +95,29 @@ func (v verifier) VerifyToken(_ context.Context, token string, _ []string) (*aut
 	return nil, v.err
 }
 
+func TestShortcut(t *testing.T) {
+	all := authn.Tokens(verifier{"known", authn.Pass("All", "not here")})
+	for _, tt := range []struct{ token, by, err string }{
+		{"heart", "jane", ""},
+		{"known", "jane", ""},
+		{"other", "", "Bearer: invalid bearer token (All: not here)"},
+		{"", "", "Bearer: the bearer token is empty"},
+		{" heart", "", "Bearer: the bearer token has white space or a control character"},
+	} {
+		for _, first := range []authn.TokenVerifier{
+			verifier{"heart", authn.Pass("First", "no")}, verifier{"heart", errors.New("refused")}, verifier{" heart", authn.ErrNoCredential},
+		} {
+			if first.(verifier).token == " heart" && tt.token == "heart" {
+				continue
+			}
+			res, err := authn.Shortcut(first, all).VerifyToken(t.Context(), tt.token, nil)
+			if tt.err == "" && (err != nil || res.Identity.Name != tt.by) || tt.err != "" && (err == nil || err.Error() != tt.err) {
+				t.Errorf("%q: %v, %v, want %q, %q", tt.token, res, err, tt.by, tt.err)
+			}
+		}
+	}
+}
+
 func TestBearer(t *testing.T) {
 	chain := authn.OrAnonymous(authn.Chain(authn.Bearer(authn.Tokens(
 		verifier{"good", authn.Pass("Static", "no such token")},

@@ -185,6 +185,22 @@ func (t tokens) climbToken(ctx context.Context, token string, audiences []string
 	return nil, together(said, bad)
 }
 
+type shortcut struct{ first, all TokenVerifier }
+
+// Shortcut returns a [TokenVerifier] that asks all, but first of all first, which
+// is one of those that all asks: one that knows its tokens by heart, and finds
+// them faster than anything could that remembers them.
+func Shortcut(first, all TokenVerifier) TokenVerifier { return shortcut{first, all} }
+
+func (s shortcut) VerifyToken(ctx context.Context, token string, audiences []string) (*Result, error) {
+	// What first has to say against a token, it says again in its turn.
+	res, err := s.first.VerifyToken(ctx, token, audiences)
+	if err == nil && complete(res, s.first) == nil && checkForm(token) == nil {
+		return res, nil
+	}
+	return s.all.VerifyToken(ctx, token, audiences)
+}
+
 // checkForm refuses what cannot be a token. Bytes above ASCII may be: static
 // tokens are what the operator wrote.
 func checkForm(token string) error {

@@ -23,7 +23,8 @@ type Refusal struct {
 	// Source says which of several of its method refused it, such as the URL of
 	// an issuer or the name of a file. It may be empty.
 	Source string
-	// Reason is why. Where Kubernetes has a text for it, it is that text.
+	// Reason is why. Where Kubernetes has a text for it, it is that text. If it is
+	// empty, Cause says it all.
 	Reason string
 	// Cause is a further error that Reason goes on with, or nil.
 	Cause error
@@ -54,8 +55,11 @@ func (r *Refusal) Error() string {
 
 // because returns the reason and the cause.
 func (r *Refusal) because() string {
-	if r.Cause == nil {
+	switch {
+	case r.Cause == nil:
 		return r.Reason
+	case r.Reason == "":
+		return r.Cause.Error()
 	}
 	return r.Reason + ": " + r.Cause.Error()
 }

@@ -209,7 +209,7 @@ func (b *booth) buildOurs(tokenFile string, issuers, remember int) (authn.Authen
 	if err != nil {
 		return nil, err
 	}
-	tokens := verified.Tokens(table, authn.AnyBearer, authn.Tokens(static, b.stand(stripes), accounts, people))
+	tokens := authn.Shortcut(static, verified.Tokens(table, authn.AnyBearer, authn.Tokens(static, b.stand(stripes), accounts, people)))
 	return authn.OrAnonymous(
 		authn.Chain(proxy, clientcert.New(clients), authn.Bearer(tokens), authn.WebSocket(tokens)),
 		anonymous.New(),

@@ -34,6 +34,8 @@ type roots struct {
 	// members are the digests of the certificates, and certs these themselves.
 	members map[[sha256.Size]byte]bool
 	certs   []*x509.Certificate
+	// subjects are those of the certificates, as they are written in them.
+	subjects map[string]bool
 	// inForce ends when another reading takes effect.
 	inForce *authn.Generation
 }
@@ -61,6 +63,7 @@ func OpenBundle(path string, notify func(error)) (*Bundle, error) {
 func readRoots(data []byte) (*roots, error) {
 	r := &roots{
 		pool: x509.NewCertPool(), members: make(map[[sha256.Size]byte]bool), inForce: new(authn.Generation),
+		subjects: make(map[string]bool),
 	}
 	blocks, certs := bytes.Count(data, []byte("-----BEGIN CERTIFICATE-----")), 0
 	for n := 1; ; n++ {
@@ -82,6 +85,7 @@ func readRoots(data []byte) (*roots, error) {
 		r.pool.AddCert(cert)
 		r.members[sha256.Sum256(cert.Raw)] = true
 		r.certs = append(r.certs, cert)
+		r.subjects[string(cert.RawSubject)] = true
 	}
 	if certs < blocks {
 		return nil, fmt.Errorf("%d of %d certificates are broken PEM", blocks-certs, blocks)

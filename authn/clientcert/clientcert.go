@@ -123,7 +123,7 @@ func (p *proof) Fresh(now time.Time) bool { return !now.Before(p.from) && p.res.
 // judge says what is to be thought of what a client has presented, and verifies
 // it if it is not known to be good.
 func (a *Authenticator) judge(certs []*x509.Certificate, now time.Time) *verdict {
-	if checkSize(certs) != nil {
+	if checkSize(certs) != nil || a.bundle.current.Load().stranger(certs, now) {
 		v, _ := a.examine(certs, now)
 		return v
 	}
@@ -149,13 +149,9 @@ func (a *Authenticator) examine(certs []*x509.Certificate, now time.Time) (*verd
 	roots := a.bundle.current.Load()
 	rests := roots.inForce.Stamp()
 	v := &verdict{certs: certs, until: now.Add(maxRefused), rests: rests}
-	chain, err := verify(certs, roots.pool, now)
+	chain, err := verify(certs, roots, now)
 	if err != nil {
-		v.err = &authn.Refusal{
-			Method: a.method,
-			Reason: "verifying certificate " + describe(certs[0]) + " failed",
-			Cause:  trial{certs, roots, a.bundle.path, now}.unverified(err),
-		}
+		v.err = &authn.Refusal{Method: a.method, Cause: trial{certs, roots, a.bundle.path, now}.unverified(err)}
 		return v, time.Time{}
 	}
 	who, err := a.identify(chain[0])
@@ -173,11 +169,26 @@ func (a *Authenticator) examine(certs []*x509.Certificate, now time.Time) (*verd
 	return v, from
 }
 
+// stranger reports whether a lone certificate is of an authority that has not
+// even its name in r, so that the standard library would find nothing to verify
+// it with and say so. Where a server has several bundles, nearly every
+// certificate is a stranger to some of them. What is wrong with the certificate
+// itself is for the library to say.
+func (r *roots) stranger(certs []*x509.Certificate, now time.Time) bool {
+	c := certs[0]
+	return len(certs) == 1 && !r.subjects[string(c.RawIssuer)] && !r.subjects[string(c.RawSubject)] &&
+		!(c.BasicConstraintsValid && c.IsCA) && len(c.UnhandledCriticalExtensions) == 0 &&
+		!now.Before(c.NotBefore) && !now.After(c.NotAfter)
+}
+
 // verify returns a chain from the first of certs to one of roots. The others of
 // certs may be used as intermediates.
-func verify(certs []*x509.Certificate, roots *x509.CertPool, now time.Time) ([]*x509.Certificate, error) {
+func verify(certs []*x509.Certificate, roots *roots, now time.Time) ([]*x509.Certificate, error) {
 	if err := checkSize(certs); err != nil {
 		return nil, err
+	}
+	if roots.stranger(certs, now) {
+		return nil, x509.UnknownAuthorityError{Cert: certs[0]}
 	}
 	leaf := certs[0]
 	if leaf.BasicConstraintsValid && leaf.IsCA {
@@ -188,7 +199,7 @@ func verify(certs []*x509.Certificate, roots *x509.CertPool, now time.Time) ([]*
 		intermediates.AddCert(c)
 	}
 	chains, err := leaf.Verify(x509.VerifyOptions{
-		Roots:         roots,
+		Roots:         roots.pool,
 		Intermediates: intermediates,
 		CurrentTime:   now,
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},

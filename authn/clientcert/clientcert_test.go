@@ -432,3 +432,39 @@ func TestKnownChainEndsWithTheBundle(t *testing.T) {
 	_, err := a.Authenticate(request(leaf))
 	checkError(t, err, "unknown authority")
 }
+
+// A certificate of an authority with a name that is not in the bundle is refused
+// in the words of the standard library, which is not asked.
+func TestStrangersAreRefusedInTheLibrarysWords(t *testing.T) {
+	root, other := newCA(t, "root"), newCA(t, "other")
+	b, _ := bundle(t, nil, root.cert)
+	pool := x509.NewCertPool()
+	pool.AddCert(root.cert)
+	jane := pkix.Name{CommonName: "jane"}
+	stranger, _ := other.issue(t, jane)
+	expired, _ := other.issue(t, jane, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
+	early, _ := other.issue(t, jane, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) })
+	odd, _ := other.issue(t, jane, func(c *x509.Certificate) {
+		c.ExtraExtensions = []pkix.Extension{{Id: []int{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
+	})
+	namesake, _ := newCA(t, "root").issue(t, jane)
+	own, _ := (*ca)(nil).issue(t, jane)
+	for name, certs := range map[string][]*x509.Certificate{
+		"stranger": {stranger}, "with its CA": {stranger, other.cert}, "with ours": {stranger, root.cert}, "expired": {expired},
+		"early": {early}, "critical extension": {odd}, "CA of the same name": {namesake}, "signed by itself": {own},
+	} {
+		intermediates := x509.NewCertPool()
+		for _, c := range certs[1:] {
+			intermediates.AddCert(c)
+		}
+		_, want := certs[0].Verify(x509.VerifyOptions{Roots: pool, Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+		_, got := clientcert.New(b).Authenticate(request(certs...))
+		if want == nil || got == nil {
+			t.Fatalf("%s: accepted: %v, %v", name, got, want)
+		}
+		words, _, _ := strings.Cut(want.Error(), ": current time") // that is another one
+		if !strings.Contains(got.Error(), " failed: "+words) {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}

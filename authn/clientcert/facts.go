@@ -40,10 +40,23 @@ type trial struct {
 // unverified returns err with what was compared.
 func (t trial) unverified(err error) error {
 	kind, mend := t.blame(err)
-	return authn.Explained(err, kind, func() authn.Facts {
-		return authn.Facts{Checks: t.checks(kind, err), Mend: mend}
+	return authn.Explained(unverified{t.certs[0], err}, kind, func() authn.Facts {
+		return authn.Facts{Checks: t.checks(kind, err), Mend: strings.ReplaceAll(mend, "%s", t.file)}
 	})
 }
+
+// An unverified certificate is named, as Kubernetes names it, only when somebody
+// asks: each bundle refuses the certificates of all others.
+type unverified struct {
+	leaf  *x509.Certificate
+	cause error
+}
+
+func (u unverified) Error() string {
+	return "verifying certificate " + describe(u.leaf) + " failed: " + u.cause.Error()
+}
+
+func (u unverified) Unwrap() error { return u.cause }
 
 // unnamed returns err, which is about a certificate that was verified, with what
 // was compared, unless it says so itself.
@@ -72,7 +85,7 @@ func (t trial) blame(err error) (authn.Kind, string) {
 		return authn.Unsuitable, mendCA
 	case !errors.As(err, &invalid):
 		if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-			return authn.Untrusted, fmt.Sprintf(mendChain, t.file)
+			return authn.Untrusted, mendChain
 		}
 		return authn.Malformed, mendForm
 	}

@@ -15,14 +15,9 @@ import (
 	"sync"
 
 	"gatehouse.dev/gatehouse/authn"
-	"gatehouse.dev/gatehouse/identity"
 )
 
-// A digest stands for a token. Half of the HMAC finds it, the other half names
-// it in [identity.Credential]: neither tells anything about the other.
-type digest [sha256.Size / 2]byte
-
-// A digester makes digests under one key.
+// A digester makes digests of tokens under one key.
 type digester struct{ macs sync.Pool }
 
 func newDigester(key []byte) *digester {
@@ -40,20 +35,17 @@ func (d *digester) sum(token string) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// find returns what finds a token.
-func (d *digester) find(token string) digest {
+// name returns what [identity.Credential] calls a token. It is the same on every
+// replica and tells nothing about the token. Half of the digest is enough.
+func (d *digester) name(token string) string {
 	sum := d.sum(token)
-	return digest(sum[:len(digest{})])
+	return "TOKEN=" + hex.EncodeToString(sum[sha256.Size/2:])
 }
 
-// named returns what finds a token, and what names it.
-func (d *digester) named(token string) (find digest, id string) {
-	sum := d.sum(token)
-	return digest(sum[:len(find)]), "TOKEN=" + hex.EncodeToString(sum[len(find):])
-}
-
-// contents is what one reading of the file found.
+// contents is what one reading of the file found: a table of tokens, or a map of
+// hashed ones.
 type contents struct {
+	table    *table
 	tokens   map[digest]*authn.Result
 	warnings []string
 	// inForce ends when another reading takes effect, and with it every
@@ -63,7 +55,7 @@ type contents struct {
 }
 
 func newContents() *contents {
-	c := &contents{tokens: map[digest]*authn.Result{}, inForce: new(authn.Generation)}
+	c := &contents{inForce: new(authn.Generation)}
 	c.rests = []authn.Stamp{c.inForce.Stamp()}
 	return c
 }
@@ -73,12 +65,17 @@ func newContents() *contents {
 // record by its number, as Kubernetes does, and never what is in it.
 func (v *Verifier) read(data []byte) (*contents, error) {
 	c := newContents()
+	var err error
+	if c.table, err = newTable(); err != nil {
+		return nil, err
+	}
 	r := csv.NewReader(bytes.NewReader(data))
 	r.FieldsPerRecord = -1
 	r.ReuseRecord = true
 	for n := 1; ; n++ {
 		record, err := r.Read()
 		if err == io.EOF {
+			c.table.settle()
 			return c, nil
 		}
 		if err != nil {
@@ -94,36 +91,25 @@ func (v *Verifier) read(data []byte) (*contents, error) {
 		if record[1] == "" {
 			return nil, fmt.Errorf("record %d: empty user name: write who the token belongs to", n)
 		}
-		c.add(v, n, record)
+		c.add(n, record)
 	}
 }
 
-// add takes one record. It clones what it keeps, because the strings of a
-// record share their memory with the token.
-func (c *contents) add(v *Verifier, n int, record []string) {
-	find, id := v.digests.named(record[0])
-	if c.tokens[find] != nil {
+// add takes one record.
+func (c *contents) add(n int, record []string) {
+	groups := ""
+	if len(record) > 3 {
+		groups = record[3]
+	}
+	if c.table.put(record[0], record[1], record[2], groups) {
 		c.warn("record %d: duplicate token, the earlier record is ignored", n)
 	}
-	var groups []string
 	if len(record) > 3 {
-		for _, g := range strings.Split(strings.Clone(record[3]), ",") {
+		for g := range strings.SplitSeq(groups, ",") {
 			if g == "" {
 				c.warn("record %d: empty group name, group ignored", n)
-				continue
 			}
-			groups = append(groups, g)
 		}
-	}
-	c.tokens[find] = &authn.Result{
-		Identity: &identity.Identity{
-			Name:       strings.Clone(record[1]),
-			UID:        strings.Clone(record[2]),
-			Groups:     identity.WithAuthenticated(record[1], groups),
-			Credential: identity.Credential{Method: identity.StaticToken, ID: id},
-		},
-		Audiences: v.audiences,
-		Rests:     c.rests,
 	}
 }
 

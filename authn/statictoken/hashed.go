@@ -28,12 +28,13 @@ import (
 // A name or hash on two lines makes the file bad. The name is that of the
 // credential in audit events.
 func OpenHashed(c Config) (*Verifier, error) {
-	return open(c, &Verifier{find: hashed, unknown: errUnhashed}, (*Verifier).readHashed)
+	return open(c, &Verifier{unknown: errUnhashed}, (*Verifier).readHashed)
 }
 
-// hashed finds a token by half of its hash. That is no secret and needs no key:
-// nobody can make a token for a hash, nor for a part of one that is long enough.
-func hashed(_ *digester, token string) digest { return ofHash(sha256.Sum256([]byte(token))) }
+// A digest finds a hashed token by half of its hash. That is no secret and needs
+// no key: nobody can make a token for a hash, nor for a part of one that is long
+// enough.
+type digest [sha256.Size / 2]byte
 
 func ofHash(hash [sha256.Size]byte) digest { return digest(hash[:len(digest{})]) }
 
@@ -41,6 +42,7 @@ func ofHash(hash [sha256.Size]byte) digest { return digest(hash[:len(digest{})])
 // token.
 func (v *Verifier) readHashed(data []byte) (*contents, error) {
 	c := newContents()
+	c.tokens = map[digest]*authn.Result{}
 	now := time.Now()
 	named := map[string]int{}
 	hashes := map[digest]int{}

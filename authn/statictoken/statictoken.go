@@ -15,6 +15,7 @@ package statictoken
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -48,7 +49,6 @@ type Config struct {
 type Verifier struct {
 	path      string
 	digests   *digester
-	find      func(*digester, string) digest
 	unknown   error // what is said of a token that is not in the file
 	audiences []string
 	notify    func(error)
@@ -67,7 +67,7 @@ func (v *Verifier) Describe() (identity.Method, string) { return identity.Static
 
 // Open reads the token file. It fails if the file is bad.
 func Open(c Config) (*Verifier, error) {
-	return open(c, &Verifier{find: (*digester).find, unknown: errUnknown}, (*Verifier).read)
+	return open(c, &Verifier{unknown: errUnknown}, (*Verifier).read)
 }
 
 // open completes v, which reads its file by read.
@@ -113,8 +113,7 @@ func (v *Verifier) Warnings() []string { return slices.Clone(v.current.Load().wa
 // VerifyToken implements [authn.TokenVerifier]. A token in the file is meant
 // for the server as a whole.
 func (v *Verifier) VerifyToken(_ context.Context, token string, audiences []string) (*authn.Result, error) {
-	c := v.current.Load()
-	res := c.tokens[v.find(v.digests, token)]
+	res := v.current.Load().find(v, token)
 	if res == nil {
 		return nil, v.unknown
 	}
@@ -135,4 +134,30 @@ func (v *Verifier) VerifyToken(_ context.Context, token string, audiences []stri
 	narrowed := *res
 	narrowed.Audiences = both
 	return &narrowed, nil
+}
+
+// find returns the result for a token, or nil if the file does not have it.
+func (c *contents) find(v *Verifier, token string) *authn.Result {
+	if c.table == nil {
+		return c.tokens[ofHash(sha256.Sum256([]byte(token)))]
+	}
+	place := c.table.find(token)
+	if place == nil {
+		return nil
+	}
+	if res := place.result.Load(); res != nil {
+		return res
+	}
+	name, uid, groups := c.table.read(place)
+	place.result.CompareAndSwap(nil, &authn.Result{
+		Identity: &identity.Identity{
+			Name:       name,
+			UID:        uid,
+			Groups:     identity.WithAuthenticated(name, groups),
+			Credential: identity.Credential{Method: identity.StaticToken, ID: v.digests.name(token)},
+		},
+		Audiences: v.audiences,
+		Rests:     c.rests,
+	})
+	return place.result.Load()
 }

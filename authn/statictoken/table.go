@@ -16,13 +16,14 @@ import (
 // list of groups once. A result is made when its token is first used, and kept.
 type table struct {
 	digester *verified.Digester
-	slots    []slot
-	results  []atomic.Pointer[authn.Result] // one for each slot
+	places   []place
 	records  []record
 	text     string // of all records
 	groups   [][]string
+	longest  int // token
 
 	// While the file is read:
+	slots   []slot
 	growing []byte            // the text
 	known   map[string]uint32 // the groups
 }
@@ -31,6 +32,13 @@ type table struct {
 type slot struct {
 	key    verified.Key
 	record uint32
+}
+
+// A place is a slot that will not move any more, with the result once there is
+// one.
+type place struct {
+	slot
+	result atomic.Pointer[authn.Result]
 }
 
 // A record is where the text of the name and behind it of the UID begins, how
@@ -48,23 +56,40 @@ func newTable() (*table, error) {
 
 func (t *table) key(token string) verified.Key { return t.digester.Key("", token, nil) }
 
-// place returns the slot of k, or the free one where it would be. There is
-// always one.
-func (t *table) place(k verified.Key) int {
-	at, _ := bits.Mul64(binary.LittleEndian.Uint64(k[:]), uint64(len(t.slots)))
-	i := int(at)
+// begin returns where to begin looking for k among n.
+func begin(k verified.Key, n int) int {
+	at, _ := bits.Mul64(binary.LittleEndian.Uint64(k[:]), uint64(n))
+	return int(at)
+}
+
+// slot returns the slot of k, or the free one where it would be. There is always
+// one.
+func (t *table) slot(k verified.Key) *slot {
+	i := begin(k, len(t.slots))
 	for t.slots[i].record != 0 && t.slots[i].key != k {
 		if i++; i == len(t.slots) {
 			i = 0
 		}
 	}
-	return i
+	return &t.slots[i]
 }
 
-// find returns the slot of a token, or false if there is none.
-func (t *table) find(token string) (int, bool) {
-	i := t.place(t.key(token))
-	return i, t.slots[i].record != 0
+// find returns the place of a token, or nil if there is none. How long the
+// longest token is may be seen from the time that this takes; nothing else.
+func (t *table) find(token string) *place {
+	if len(token) > t.longest {
+		return nil
+	}
+	k := t.key(token)
+	for i := begin(k, len(t.places)); t.places[i].record != 0; {
+		if t.places[i].key == k {
+			return &t.places[i]
+		}
+		if i++; i == len(t.places) {
+			i = 0
+		}
+	}
+	return nil
 }
 
 // put keeps a record, in place of the one before it that has the same token. It
@@ -74,11 +99,12 @@ func (t *table) put(token, name, uid, groups string) bool {
 		t.resize(len(t.slots) * 2)
 	}
 	k := t.key(token)
-	i := t.place(k)
-	replaced := t.slots[i].record != 0
+	at := t.slot(k)
+	replaced := at.record != 0
 	t.records = append(t.records, record{uint32(len(t.growing)), uint32(len(name)), uint32(len(uid)), t.list(groups)})
 	t.growing = append(append(t.growing, name...), uid...)
-	t.slots[i] = slot{k, uint32(len(t.records))}
+	t.longest = max(t.longest, len(token))
+	*at = slot{k, uint32(len(t.records))}
 	return replaced
 }
 
@@ -100,7 +126,7 @@ func (t *table) resize(n int) {
 	t.slots = make([]slot, n)
 	for _, s := range old {
 		if s.record != 0 {
-			t.slots[t.place(s.key)] = s
+			*t.slot(s.key) = s
 		}
 	}
 }
@@ -108,14 +134,18 @@ func (t *table) resize(n int) {
 // settle ends the reading.
 func (t *table) settle() {
 	t.resize(len(t.records)*4/3 + 1)
-	t.results = make([]atomic.Pointer[authn.Result], len(t.slots))
-	t.text, t.growing, t.known = string(t.growing), nil, nil
+	t.places = make([]place, len(t.slots))
+	for i := range t.slots {
+		t.places[i].slot = t.slots[i]
+	}
+	t.text = string(t.growing)
+	t.slots, t.growing, t.known = nil, nil, nil
 	t.records, t.groups = slices.Clip(t.records), slices.Clip(t.groups)
 }
 
-// read returns what the record of slot i says.
-func (t *table) read(i int) (name, uid string, groups []string) {
-	r := t.records[t.slots[i].record-1]
+// read returns what the record of a place says.
+func (t *table) read(p *place) (name, uid string, groups []string) {
+	r := t.records[p.record-1]
 	text := t.text[r.at:]
 	return text[:r.name], text[r.name : r.name+r.uid], t.groups[r.groups]
 }

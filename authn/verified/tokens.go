@@ -22,8 +22,7 @@ type tokens struct {
 // their methods differ.
 //
 // It remembers neither refusals, nor results that neither time nor a change of
-// anything would end, nor what is at hand anyway, nor tokens longer than
-// [authn.MaxToken].
+// anything would end, nor tokens longer than [authn.MaxToken].
 func Tokens(table *Results, method identity.Method, verify authn.TokenVerifier) authn.TokenVerifier {
 	return &tokens{table, method, verify}
 }
@@ -38,7 +37,7 @@ func (t *tokens) VerifyToken(ctx context.Context, token string, audiences []stri
 		return res, nil
 	}
 	res, err := t.verify.VerifyToken(ctx, token, audiences)
-	if err == nil && res != nil && ends(res) && !res.AtHand {
+	if err == nil && res != nil && ends(res) {
 		t.table.Store(key, res, now)
 	}
 	return res, err

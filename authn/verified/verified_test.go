@@ -241,20 +241,3 @@ func BenchmarkHit(b *testing.B) {
 		})
 	}
 }
-
-// What is at hand anyway takes nobody else's place.
-func TestAtHandIsNotRemembered(t *testing.T) {
-	tab := table(t, 64)
-	var gen authn.Generation
-	for _, atHand := range []bool{true, false} {
-		res := result("u", gen.Stamp())
-		res.AtHand = atHand
-		v := verified.Tokens(tab, "m", &counter{answer: res})
-		if got, err := v.VerifyToken(t.Context(), "token", nil); got != res || err != nil {
-			t.Fatalf("got %v, %v", got, err)
-		}
-		if want := map[bool]int{true: 0, false: 1}[atHand]; tab.Len() != want {
-			t.Errorf("at hand %v: %d remembered, want %d", atHand, tab.Len(), want)
-		}
-	}
-}

@@ -111,6 +111,9 @@ func (s *Server) identify(objects serviceaccount.Objects, digestKey []byte) (*cr
 		return nil, err
 	}
 	c.tokens = verified.Tokens(table, authn.AnyBearer, presented)
+	if cfg.Authentication.TokenFile != "" {
+		c.tokens = authn.Shortcut(tokens[0], c.tokens)
+	}
 	passwords, err := c.passwords(cfg, s.metrics, log)
 	if err != nil {
 		return nil, err
