@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kjson "sigs.k8s.io/json"
 
 	"gatehouse.dev/gatehouse/authn"
@@ -22,53 +24,26 @@ const (
 	maxReason = 400
 )
 
-// A request is the TokenReview that is sent, with the members and the order of
-// Kubernetes' own (k8s.io/api/authentication).
-type request struct {
-	Kind       string          `json:"kind"`
-	APIVersion string          `json:"apiVersion"`
-	Metadata   struct{}        `json:"metadata"`
-	Spec       requestSpec     `json:"spec"`
-	Status     json.RawMessage `json:"status"`
-}
+// A status is what an answer says.
+type status = authenticationv1.TokenReviewStatus
 
-type requestSpec struct {
-	Token     string   `json:"token,omitempty"`
-	Audiences []string `json:"audiences,omitempty"`
-}
-
-// review returns the question about a token.
+// review returns the question about a token. The two versions do not differ in
+// anything but their name.
 func review(version, token string, audiences []string) []byte {
-	text, err := json.Marshal(request{
-		Kind: kind, APIVersion: group + version, Spec: requestSpec{token, audiences}, Status: json.RawMessage(`{"user":{}}`),
+	text, err := json.Marshal(&authenticationv1.TokenReview{
+		TypeMeta: metav1.TypeMeta{Kind: kind, APIVersion: group + version},
+		Spec:     authenticationv1.TokenReviewSpec{Token: token, Audiences: audiences},
 	})
 	if err != nil {
-		panic(err) // strings are always encoded
+		panic(err) // texts and lists of texts are always encoded
 	}
 	return text
-}
-
-// A status is what an answer says. The two versions do not differ in it.
-type status struct {
-	Authenticated bool `json:"authenticated"`
-	User          struct {
-		Username string              `json:"username"`
-		UID      string              `json:"uid"`
-		Groups   []string            `json:"groups"`
-		Extra    map[string][]string `json:"extra"`
-	} `json:"user"`
-	Audiences []string `json:"audiences"`
-	Error     string   `json:"error"`
 }
 
 // parse reads an answer. As in Kubernetes, it may leave out what it is, and may
 // have members that we do not know.
 func parse(text []byte, version string) (*status, error) {
-	var review struct {
-		APIVersion string `json:"apiVersion"`
-		Kind       string `json:"kind"`
-		Status     status `json:"status"`
-	}
+	var review authenticationv1.TokenReview
 	if !utf8.Valid(text) {
 		return nil, errors.New("its answer is not UTF-8")
 	}
@@ -124,8 +99,14 @@ func (v *Verifier) judge(s *status, token string, asked []string) (*authn.Result
 		return nil, err
 	}
 	who := &identity.Identity{
-		Name: s.User.Username, UID: s.User.UID, Groups: identity.WithAuthenticated(s.User.Username, s.User.Groups), Extra: s.User.Extra,
+		Name: s.User.Username, UID: s.User.UID, Groups: identity.WithAuthenticated(s.User.Username, s.User.Groups),
 		Credential: identity.Credential{Method: identity.Webhook},
+	}
+	if s.User.Extra != nil {
+		who.Extra = make(map[string][]string, len(s.User.Extra))
+		for key, values := range s.User.Extra {
+			who.Extra[key] = values
+		}
 	}
 	if ids := s.User.Extra[identity.CredentialIDKey]; len(ids) == 1 {
 		who.Credential.ID = ids[0]

@@ -142,21 +142,10 @@ func older(s *authorizationv1.SubjectAccessReviewSpec) authorizationv1beta1.Subj
 // parse reads an answer. As in Kubernetes, it may leave out what it is, and may
 // have members that we do not know.
 func parse(text []byte, version string) (*answer, error) {
-	var review struct {
-		APIVersion string `json:"apiVersion"`
-		Kind       string `json:"kind"`
-		Status     struct {
-			Allowed bool   `json:"allowed"`
-			Denied  bool   `json:"denied"`
-			Reason  string `json:"reason"`
-			// It says what went wrong besides, and Kubernetes does not tell it.
-			EvaluationError string `json:"evaluationError"`
-		} `json:"status"`
-	}
 	if !utf8.Valid(text) {
 		return nil, errors.New("its answer is not UTF-8")
 	}
-	strict, err := kjson.UnmarshalStrict(text, &review, kjson.DisallowDuplicateFields)
+	review, strict, err := decode(text, version)
 	switch {
 	case err != nil:
 		// What was wrong may repeat what is in the answer, and that is not ours
@@ -180,6 +169,21 @@ func parse(text []byte, version string) (*answer, error) {
 		said.Verdict = authz.Allow
 	}
 	return said, nil
+}
+
+// decode reads an answer as one of version. All of it has to have the right form,
+// also what nobody looks at.
+func decode(text []byte, version string) (review authorizationv1.SubjectAccessReview, strict []error, err error) {
+	if version == "v1" {
+		strict, err = kjson.UnmarshalStrict(text, &review, kjson.DisallowDuplicateFields)
+		return review, strict, err
+	}
+	var old authorizationv1beta1.SubjectAccessReview
+	strict, err = kjson.UnmarshalStrict(text, &old, kjson.DisallowDuplicateFields)
+	review.TypeMeta, review.Status = old.TypeMeta, authorizationv1.SubjectAccessReviewStatus{
+		Allowed: old.Status.Allowed, Denied: old.Status.Denied, Reason: old.Status.Reason,
+	}
+	return review, strict, err
 }
 
 // readable returns a reason without what would move the cursor of who reads it,
