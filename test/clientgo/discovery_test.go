@@ -18,9 +18,13 @@ import (
 	"k8s.io/kube-openapi/pkg/validation/spec"
 )
 
+// undescribed is served beside the resource API, and OpenAPI does not know it.
+const undescribed = "gatehouse.dev/v1alpha1"
+
 // served are the resources of the server by group version, with their kinds and
 // verbs.
 var served = map[string]map[string]string{
+	undescribed: {"explanations": "Explanation create get"},
 	"v1": {
 		"configmaps":            "ConfigMap create delete deletecollection get list patch update watch",
 		"events":                "Event create delete deletecollection get list patch update watch",
@@ -146,6 +150,9 @@ func testDiscovery(t *testing.T, w *world) {
 func testOpenAPI(t *testing.T, w *world) {
 	kinds := map[schema.GroupVersionKind]bool{}
 	for gv, resources := range served {
+		if gv == undescribed {
+			continue
+		}
 		parsed := must[schema.GroupVersion](t)(schema.ParseGroupVersion(gv))
 		for name, facts := range resources {
 			kind, _, _ := strings.Cut(facts, " ")
@@ -183,6 +190,9 @@ func testOpenAPI(t *testing.T, w *world) {
 		}
 		all := map[string]*spec.Schema{}
 		for gv := range served {
+			if gv == undescribed {
+				continue
+			}
 			path := "apis/" + gv
 			if gv == "v1" {
 				path = "api/v1"
