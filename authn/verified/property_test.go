@@ -70,7 +70,7 @@ func TestEveryAnswerIsItsAskers(t *testing.T) {
 	const size, askers = 256, 8
 	rounds := 20_000
 	if os.Getenv("GATEHOUSE_NIGHTLY") == "1" {
-		rounds = 200_000
+		rounds = 130_000
 	}
 	tab := table(t, size)
 	// The names are such that parts of one are parts of another.
