@@ -43,7 +43,7 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 	})
 	root.AddCommand(
 		newUpCommand(stdout, stderr), newServeCommand(stderr),
-		newAdminCommand(stdout), newConfigCommand(stdout), newVersionCommand(stdout),
+		newAdminCommand(stdout), newConfigCommand(stdout), newImportCommand(stdout, stderr), newVersionCommand(stdout),
 		newSnapshotCommand(stdout, stderr), newMigrateCommand(stdout, stderr), newEncryptionCommand(stdout, stderr),
 		newPasswordCommand(stdout, stderr), newTokenCommand(stdout, stderr),
 		newExplainCommand(os.Stdin, stdout),

@@ -16,6 +16,7 @@ type Problem struct {
 	Mend string
 
 	cause error
+	field any // of the setting, or nil
 }
 
 // Unwrap returns the error that the problem was made of, or nil.

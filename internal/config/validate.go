@@ -36,6 +36,63 @@ const (
 // have no effect, or names a file that cannot be read. It opens files to see
 // that they can be read, and does nothing else outside the process.
 func (c *Configuration) Validate() error {
+	k := c.judge()
+	k.files()
+	return errors.Join(k.problems...)
+}
+
+// ValidateSettings is [Configuration.Validate] on a machine that the files are
+// not on: those that cannot be read are passed over.
+func (c *Configuration) ValidateSettings() error { return errors.Join(c.judge().problems...) }
+
+// DropIdle takes out what has no effect, and returns the problem of each setting
+// that it did so for.
+func (c *Configuration) DropIdle() []*Problem {
+	var dropped []*Problem
+	for range len(c.settings()) { // one that is gone may leave others idle
+		before := len(dropped)
+		for _, p := range Problems(c.ValidateSettings()) {
+			if strings.HasPrefix(p.What, "has no effect") || strings.HasPrefix(p.What, "nothing is recorded") {
+				c.reset(p.field)
+				dropped = append(dropped, p)
+			}
+		}
+		if len(dropped) == before {
+			break
+		}
+	}
+	return dropped
+}
+
+// reset makes a setting what it is by default.
+func (c *Configuration) reset(field any) {
+	defaults := Default().settings()
+	for i, s := range c.settings() {
+		if s.field() == field {
+			s.value.Set(defaults[i].value)
+			delete(c.where, s.path)
+		}
+	}
+}
+
+// Files returns the paths of the files that c reads.
+func (c *Configuration) Files() []string {
+	var all []string
+	for _, s := range c.settings() {
+		if s.use != "read" {
+			continue
+		}
+		for _, p := range s.paths() {
+			if *p != "" {
+				all = append(all, *p)
+			}
+		}
+	}
+	return all
+}
+
+// judge applies every rule but that files can be read.
+func (c *Configuration) judge() *check {
 	k := &check{c: c, by: make(map[any]setting)}
 	for _, s := range c.settings() {
 		k.by[s.field()] = s
@@ -54,8 +111,7 @@ func (c *Configuration) Validate() error {
 	k.audit()
 	k.admission()
 	k.limits()
-	k.files()
-	return errors.Join(k.problems...)
+	return k
 }
 
 // A check collects what is wrong with a configuration. Fields are told by their
@@ -72,7 +128,7 @@ type check struct {
 // refuse adds a problem with a field.
 func (k *check) refuse(field any, mend, format string, args ...any) {
 	k.problems = append(k.problems, &Problem{
-		Where: k.c.locate(k.by[field]), What: fmt.Sprintf(format, args...), Mend: mend,
+		Where: k.c.locate(k.by[field]), What: fmt.Sprintf(format, args...), Mend: mend, field: field,
 	})
 }
 
@@ -97,10 +153,19 @@ func (k *check) unused(path string, except any, what, mend string) {
 		if !strings.HasPrefix(s.path, path) || s.field() == except {
 			continue
 		}
-		if !reflect.DeepEqual(s.value.Interface(), defaults[i].value.Interface()) {
+		if !same(s.value, defaults[i].value) {
 			k.refuse(s.field(), mend, "%s", what)
 		}
 	}
+}
+
+// same reports whether a and b say the same. A list without entries is none, as
+// a file that was listed has it.
+func same(a, b reflect.Value) bool {
+	if a.Kind() == reflect.Slice && a.Len() == 0 && b.Len() == 0 {
+		return true
+	}
+	return reflect.DeepEqual(a.Interface(), b.Interface())
 }
 
 // oneOf refuses a value that is not among those that are known.
