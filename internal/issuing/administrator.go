@@ -44,8 +44,16 @@ func Administrator(issuer ClientIssuer, name string, lifetime time.Duration) (*p
 		return nil, fmt.Errorf("the name has more than %d characters", maxCommonName)
 	case strings.HasPrefix(name, "system:"):
 		return nil, fmt.Errorf("the name %q is reserved for parts of Kubernetes: choose one that does not begin with system:", name)
-	case lifetime < minCertificateLifetime || lifetime > maxCertificateLifetime:
-		return nil, fmt.Errorf("a certificate cannot live for %v: choose from %v to %v", lifetime, minCertificateLifetime, maxCertificateLifetime)
+	}
+	if err := checkLifetime(lifetime); err != nil {
+		return nil, err
 	}
 	return issuer.IssueClient(pki.Client{CommonName: name, Groups: []string{Administrators}, Lifetime: lifetime})
+}
+
+func checkLifetime(lifetime time.Duration) error {
+	if lifetime < minCertificateLifetime || lifetime > maxCertificateLifetime {
+		return fmt.Errorf("a certificate cannot live for %v: choose from %v to %v", lifetime, minCertificateLifetime, maxCertificateLifetime)
+	}
+	return nil
 }

@@ -61,7 +61,7 @@ func metas(p *policy.Policy) [][]metav1.ObjectMeta {
 func TestCounts(t *testing.T) {
 	want := []int{
 		32 + 41 + 1, // the default roles, those of the controllers, and gatehouse:explain
-		13 + 41 + 1, // their bindings, and gatehouse:admins
+		13 + 41 + 2, // their bindings, gatehouse:admins and gatehouse:webhooks
 		7, 7,
 	}
 	for i, list := range metas(load(t)) {
@@ -246,7 +246,7 @@ func TestWhoIsBound(t *testing.T) {
 	var got []string
 	for _, b := range load(t).ClusterRoleBindings {
 		for _, s := range b.Subjects {
-			if b.RoleRef.Name == "cluster-admin" || s.Name == "system:unauthenticated" || s.Name == "system:nodes" {
+			if b.RoleRef.Name == "cluster-admin" || b.RoleRef.Name == "system:auth-delegator" || s.Name == "system:unauthenticated" || s.Name == "system:nodes" {
 				got = append(got, fmt.Sprintf("%s: %s of %s %s", b.Name, b.RoleRef.Name, s.Kind, s.Name))
 			}
 		}
@@ -254,6 +254,7 @@ func TestWhoIsBound(t *testing.T) {
 	want := []string{
 		"cluster-admin: cluster-admin of Group system:masters",
 		"gatehouse:admins: cluster-admin of Group gatehouse:admins",
+		"gatehouse:webhooks: system:auth-delegator of Group gatehouse:webhooks",
 		"system:public-info-viewer: system:public-info-viewer of Group system:unauthenticated",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
