@@ -41,16 +41,17 @@ type Config struct {
 // Write writes c to the file at path, in the place of what is there, for its
 // owner alone to read.
 func (c Config) Write(path string) error {
-	data, err := c.encode()
+	data, err := c.Encode()
 	if err != nil {
-		return fmt.Errorf("making kubeconfig: %w", err)
+		return err
 	}
 	return wholefile.Write(path, data, 0o600)
 }
 
-func (c Config) encode() ([]byte, error) {
+// Encode returns what is in the file.
+func (c Config) Encode() ([]byte, error) {
 	if err := c.check(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("making kubeconfig: %w", err)
 	}
 	file := api.NewConfig()
 	file.Clusters[c.Cluster] = &api.Cluster{Server: c.Server, CertificateAuthorityData: c.Authority}

@@ -128,56 +128,72 @@ type Emergency struct {
 // Write mints the certificate and writes the kubeconfig. Before that it writes
 // into the directory's own audit log who did so.
 func (e Emergency) Write() error {
-	if _, err := os.Stat(filepath.Join(e.DataDir, "ca.key")); err != nil {
-		return fmt.Errorf("%s holds no authority that could let anybody in: %w", e.DataDir, err)
-	}
-	authority, err := pki.OpenAuthority(e.DataDir, "ca", "gatehouse")
+	authority, err := ownAuthority(e.DataDir)
 	if err != nil {
 		return err
 	}
-	url := e.Server
-	if url == "" {
-		text, err := os.ReadFile(filepath.Join(e.DataDir, endpointFile))
-		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("where the server of %s is, is not known: give --server", e.DataDir)
-		}
-		if err != nil {
-			return fmt.Errorf("reading the server's address: %w", err)
-		}
-		url = strings.TrimSpace(string(text))
+	url, err := lastURL(e.DataDir, e.Server)
+	if err != nil {
+		return err
 	}
 	owner, err := user.Current()
 	if err != nil {
 		return fmt.Errorf("finding out who asks: %w", err)
 	}
 	name := "gatehouse-emergency-" + owner.Username
-	if err := e.record(owner, name); err != nil {
+	if err := record(e.DataDir, owner, "gatehouse admin kubeconfig", name, time.Now().Add(e.Lifetime)); err != nil {
 		return err
 	}
 	return writeAdmin(authority, url, name, e.Lifetime, e.Output)
 }
 
-// record appends an event of audit.k8s.io/v1, and returns when it is on disk.
-func (e Emergency) record(owner *user.User, name string) error {
+// ownAuthority opens the authority in a data directory, and never makes one.
+func ownAuthority(dir string) (*pki.Authority, error) {
+	if _, err := os.Stat(filepath.Join(dir, "ca.key")); err != nil {
+		return nil, fmt.Errorf("%s holds no authority that could let anybody in: %w", dir, err)
+	}
+	return pki.OpenAuthority(dir, "ca", "gatehouse")
+}
+
+// lastURL returns the URL that is given, or else where the server of a data
+// directory was reached last.
+func lastURL(dir, given string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	text, err := os.ReadFile(filepath.Join(dir, endpointFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("where the server of %s is, is not known: give --server", dir)
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading the server's address: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// record appends an event of audit.k8s.io/v1 to the log in a data directory,
+// about a credential for name that a command hands out to the owner, and
+// returns when it is on disk.
+func record(dir string, owner *user.User, command, name string, until time.Time) error {
 	now := metav1.NewMicroTime(time.Now())
 	event := auditv1.Event{
 		TypeMeta: metav1.TypeMeta{APIVersion: "audit.k8s.io/v1", Kind: "Event"},
 		Level:    auditv1.LevelMetadata, AuditID: types.UID(uuid.NewString()), Stage: auditv1.StageResponseComplete,
-		RequestURI: "gatehouse admin kubeconfig", Verb: "create",
+		RequestURI: command, Verb: "create",
 		User:                     authenticationv1.UserInfo{Username: owner.Username, UID: owner.Uid},
 		ResponseStatus:           &metav1.Status{Code: 200},
 		RequestReceivedTimestamp: now, StageTimestamp: now,
 		Annotations: map[string]string{
 			"authentication.gatehouse.dev/method": "DataDirectory",
 			"authentication.gatehouse.dev/issued": name,
-			"authentication.gatehouse.dev/until":  now.Add(e.Lifetime).UTC().Format(time.RFC3339),
+			"authentication.gatehouse.dev/until":  until.UTC().Format(time.RFC3339),
 		},
 	}
 	line, err := json.Marshal(event)
 	if err != nil {
 		return fmt.Errorf("encoding audit event: %w", err)
 	}
-	file, err := os.OpenFile(filepath.Join(e.DataDir, adminLog), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	file, err := os.OpenFile(filepath.Join(dir, adminLog), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("opening audit log: %w", err)
 	}

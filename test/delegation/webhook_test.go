@@ -24,14 +24,15 @@ func once() wait.Backoff { return wait.Backoff{Duration: time.Millisecond, Steps
 func testTokenWebhook(t *testing.T, w *world) {
 	account := w.account(t)
 	name := "system:serviceaccount:default:" + account
-	ask := func(who string) *tokenwebhook.WebhookTokenAuthenticator {
-		config, err := webhook.LoadKubeconfig(w.kubeconfig(t, who, "/apis/authentication.k8s.io/v1/tokenreviews"), nil)
+	flags := w.printed(t)
+	ask := func(kubeconfig string) *tokenwebhook.WebhookTokenAuthenticator {
+		config, err := webhook.LoadKubeconfig(kubeconfig, nil)
 		check(t, err)
-		a, err := tokenwebhook.New(config, "v1", authenticator.Audiences{"api"}, once())
+		a, err := tokenwebhook.New(config, flags["authentication-token-webhook-version"], authenticator.Audiences{"api"}, once())
 		check(t, err)
 		return a
 	}
-	a := ask(delegator)
+	a := ask(flags["authentication-token-webhook-config-file"])
 	app := w.token(t, account, "elsewhere")
 	for _, test := range []struct {
 		name, token string
@@ -69,22 +70,24 @@ func testTokenWebhook(t *testing.T, w *world) {
 	if !ok || !reflect.DeepEqual(res.User, want) {
 		t.Errorf("jane is %+v, %v, want %+v", res, err, want)
 	}
-	if res, ok, err := ask("bystander").AuthenticateToken(t.Context(), "janes-t0ken"); ok || err == nil || !strings.Contains(err.Error(), "cannot create resource") {
+	bystander := w.kubeconfig(t, "bystander", "/apis/authentication.k8s.io/v1/tokenreviews")
+	if res, ok, err := ask(bystander).AuthenticateToken(t.Context(), "janes-t0ken"); ok || err == nil || !strings.Contains(err.Error(), "cannot create resource") {
 		t.Errorf("one who may not ask gets %+v, %v", res, err)
 	}
 }
 
 // testAccessWebhook is --authorization-webhook-config-file.
 func testAccessWebhook(t *testing.T, w *world) {
-	ask := func(who string) authorizer.Authorizer {
-		config, err := webhook.LoadKubeconfig(w.kubeconfig(t, who, "/apis/authorization.k8s.io/v1/subjectaccessreviews"), nil)
+	flags := w.printed(t)
+	ask := func(kubeconfig string) authorizer.Authorizer {
+		config, err := webhook.LoadKubeconfig(kubeconfig, nil)
 		check(t, err)
-		a, err := accesswebhook.New(config, "v1", 0, 0, once(), authorizer.DecisionDeny, nil, "gatehouse",
+		a, err := accesswebhook.New(config, flags["authorization-webhook-version"], 0, 0, once(), authorizer.DecisionDeny, nil, "gatehouse",
 			metrics.NoopAuthorizerMetrics{}, cel.NewDefaultCompiler())
 		check(t, err)
 		return a
 	}
-	a := ask(delegator)
+	a := ask(flags["authorization-webhook-config-file"])
 	dev := &user.DefaultInfo{Name: "jane", Groups: []string{"dev"}}
 	get := authorizer.AttributesRecord{User: dev, Verb: "get", Namespace: "default", APIVersion: "v1", Resource: "configmaps", Name: "x", ResourceRequest: true}
 	change := func(f func(*authorizer.AttributesRecord)) authorizer.AttributesRecord {
@@ -119,7 +122,8 @@ func testAccessWebhook(t *testing.T, w *world) {
 			t.Errorf("%s: %v, %q, %v, want %v, %q", name, got, reason, err, test.want, test.says)
 		}
 	}
-	if got, _, err := ask("bystander").Authorize(t.Context(), get); got != authorizer.DecisionDeny || err == nil {
+	bystander := w.kubeconfig(t, "bystander", "/apis/authorization.k8s.io/v1/subjectaccessreviews")
+	if got, _, err := ask(bystander).Authorize(t.Context(), get); got != authorizer.DecisionDeny || err == nil {
 		t.Errorf("one who may not ask gets %v, %v", got, err)
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +23,7 @@ import (
 
 	"gatehouse.dev/gatehouse/test/authority"
 	"gatehouse.dev/gatehouse/test/env"
+	"gatehouse.dev/gatehouse/test/tools"
 )
 
 // patience is how long something may take that takes moments. It is only there
@@ -145,6 +148,24 @@ func (w *world) kubeconfig(t *testing.T, name, path string) string {
 "contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}]}`,
 		w.Address+path, filepath.Join(w.DataDir, "ca.crt"), certFile, keyFile))
 	return file
+}
+
+// printed returns the flags that gatehouse webhook config prints for an API
+// server, with the files they name.
+func (w *world) printed(t *testing.T) map[string]string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), tools.Gatehouse(t), "webhook", "config", "prod",
+		"--data-dir", w.DataDir, "--output-dir", filepath.Join(t.TempDir(), "prod"))
+	cmd.Stderr = t.Output()
+	text, err := cmd.Output()
+	check(t, err)
+	flags := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
+			flags[strings.TrimPrefix(name, "--")] = value
+		}
+	}
+	return flags
 }
 
 // account makes a service account in the namespace default, and returns its name.
