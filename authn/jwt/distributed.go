@@ -46,7 +46,7 @@ func (i *Issuer) expand(ctx context.Context, c *Claims, all map[string]*Issuer, 
 
 // readElsewhere verifies the token that was fetched, and takes the claim.
 func (i *Issuer) readElsewhere(ctx context.Context, text string, c *Claims, all map[string]*Issuer, now time.Time) (*proved, error) {
-	t, err := parse(text)
+	t, err := parse(ctx, text)
 	if err != nil {
 		return nil, err
 	}

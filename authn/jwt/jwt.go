@@ -172,7 +172,7 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 	// Before anything is read that it stands for.
 	stamp := v.inForce.Stamp()
 	issuers := *v.current.Load()
-	t, err := parse(token)
+	t, err := parse(ctx, token)
 	if err != nil {
 		return nil, authn.Pass(identity.JWT, "the token is no signed JWT: "+err.Error())
 	}
@@ -206,12 +206,8 @@ type token struct {
 	issuer string
 }
 
-func parse(text string) (*token, error) {
-	t, err := compact.Parse(text)
-	if err != nil {
-		return nil, err
-	}
-	claims, err := t.Claims()
+func parse(ctx context.Context, text string) (*token, error) {
+	t, claims, err := compact.Read(ctx, text)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/internal/compact"
 )
 
 // Results is a table of verified bearer tokens.
@@ -36,7 +37,8 @@ func (t *tokens) VerifyToken(ctx context.Context, token string, audiences []stri
 	if res := t.table.Lookup(key, now); res != nil {
 		return res, nil
 	}
-	res, err := t.verify.VerifyToken(ctx, token, audiences)
+	// Several of those behind are going to look whose JWT it is.
+	res, err := t.verify.VerifyToken(compact.Once(ctx), token, audiences)
 	if err == nil && res != nil && ends(res) {
 		t.table.Store(key, res, now)
 	}
