@@ -42,6 +42,13 @@ type Table[V Fresh] struct {
 	digest  digester
 	buckets []bucket[V]
 	locks   [writeLocks]sync.Mutex
+	counts  [writeLocks]count
+}
+
+// A count is of the look-ups in a part of the table, in a cache line of its own.
+type count struct {
+	hits, misses atomic.Uint64
+	_            [48]byte
 }
 
 // A bucket is written under the lock of its index. A reader may see a tag
@@ -98,15 +105,18 @@ func (t *Table[V]) bucket(k Key) (b *bucket[V], index, tag uint64) {
 // Lookup returns the value that was stored for k, or the zero value if there is
 // none that is fresh at now.
 func (t *Table[V]) Lookup(k Key, now time.Time) V {
-	b, _, tag := t.bucket(k)
+	b, index, tag := t.bucket(k)
+	count := &t.counts[index%writeLocks]
 	for i := range b.tags {
 		if b.tags[i].Load() != tag {
 			continue
 		}
 		if e := b.entries[i].Load(); e != nil && e.key == k && e.value.Fresh(now) {
+			count.hits.Add(1)
 			return e.value
 		}
 	}
+	count.misses.Add(1)
 	var none V
 	return none
 }
@@ -138,6 +148,16 @@ func (b *bucket[V]) victim(k Key, now time.Time) int {
 		}
 	}
 	return place
+}
+
+// Stats returns how many look-ups found something fresh so far, and how many did
+// not.
+func (t *Table[V]) Stats() (hits, misses uint64) {
+	for i := range t.counts {
+		hits += t.counts[i].hits.Load()
+		misses += t.counts[i].misses.Load()
+	}
+	return hits, misses
 }
 
 // Len counts the entries, fresh or not. It looks at every room.

@@ -102,6 +102,9 @@ func TestLookup(t *testing.T) {
 	if tab.Store(k, next, now); tab.Len() != 1 {
 		t.Errorf("storing one key twice gives %d entries", tab.Len())
 	}
+	if hits, misses := tab.Stats(); hits != 2 || misses != 3 {
+		t.Errorf("%d hits and %d misses, want 2 and 3", hits, misses)
+	}
 	next.Until = now.Add(time.Minute)
 	if tab.Lookup(k, now.Add(time.Minute)) != nil {
 		t.Error("an entry is used at the moment it ends")

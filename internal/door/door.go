@@ -71,6 +71,11 @@ type Metrics interface {
 	// of reason, or with the one that refused the credential and the kind of
 	// reason.
 	Attempted(method identity.Method, refused authn.Kind)
+	// Presented is called for each client certificate that a request has, trusted
+	// or not, with how much longer it lasts.
+	Presented(lasts time.Duration)
+	// Identified is called with the name of each caller who is known.
+	Identified(name string)
 	// Authorized is called with "allowed", "denied", "no-opinion" or "error".
 	Authorized(outcome string, took time.Duration)
 	// Shed is called for each request refused for overload.

@@ -2,6 +2,8 @@ package door_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -59,8 +61,10 @@ func (s says) Authorize(context.Context, *authz.Attributes) (authz.Answer, error
 type counts struct {
 	mu  sync.Mutex
 	all []string
-	// methods are what was attempted.
-	methods []string
+	// methods are what was attempted, and names those of whom was identified.
+	methods, names []string
+	// lasts is for how much longer the last certificate does.
+	lasts time.Duration
 }
 
 func (c *counts) add(s string) {
@@ -74,6 +78,16 @@ func (c *counts) Attempted(method identity.Method, kind authn.Kind) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.methods = append(c.methods, fmt.Sprintf("%s %s", method, kind))
+}
+func (c *counts) Presented(lasts time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lasts = lasts
+}
+func (c *counts) Identified(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.names = append(c.names, name)
 }
 func (c *counts) Authorized(outcome string, _ time.Duration) { c.add("authorized " + outcome) }
 func (c *counts) Shed(mutating bool) {
@@ -134,7 +148,9 @@ func TestServes(t *testing.T) {
 			served(w, r)
 		})
 	})
-	w := answer(h, request("GET", "/api/v1/pods"))
+	r := request("GET", "/api/v1/pods")
+	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{NotAfter: time.Now().Add(time.Hour)}}}
+	w := answer(h, r)
 	if w.Code != 200 || w.Body.String() != "served" || seen == nil || seen.Name != "jane" {
 		t.Errorf("answered %d %q to %v", w.Code, w.Body, seen)
 	}
@@ -150,6 +166,9 @@ func TestServes(t *testing.T) {
 	}
 	if want := []string{"authenticated success", "authorized allowed"}; !slices.Equal(m.all, want) {
 		t.Errorf("counted %q, want %q", m.all, want)
+	}
+	if !slices.Equal(m.names, []string{"jane"}) || m.lasts <= 0 || m.lasts > time.Hour {
+		t.Errorf("counted callers %q, with a certificate for %v", m.names, m.lasts)
 	}
 }
 

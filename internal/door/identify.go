@@ -38,6 +38,9 @@ func callerOf(ctx context.Context) *identity.Identity {
 func (d *door) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
+		if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+			d.Metrics.Presented(r.TLS.PeerCertificates[0].NotAfter.Sub(start))
+		}
 		res, err := d.Authenticator.Authenticate(r)
 		if err != nil {
 			d.Metrics.Authenticated(failure(err), time.Since(start))
@@ -51,6 +54,7 @@ func (d *door) authenticate(next http.Handler) http.Handler {
 		d.Metrics.Authenticated("success", time.Since(start))
 		if res.Identity != nil {
 			d.Metrics.Attempted(res.Identity.Credential.Method, "")
+			d.Metrics.Identified(res.Identity.Name)
 		}
 		ctx := r.Context()
 		for _, text := range res.Warnings {

@@ -27,6 +27,7 @@ type Registry struct {
 	impersonation  map[attempt]outcome
 	permission     map[attempt]outcome
 	methods        *methods
+	callers        callers
 	shedReading    prometheus.Counter
 	shedMutating   prometheus.Counter
 }
@@ -59,6 +60,7 @@ func New(release string) *Registry {
 		prometheus.HistogramOpts{Name: "authorization_duration_seconds", Help: "Time to decide about a request.", Buckets: prometheus.ExponentialBuckets(1e-7, 4, 11)},
 		"allowed", "denied", "no-opinion", "error")
 
+	r.callers = newCallers(r.own)
 	r.methods = newMethods()
 	r.own.MustRegister(r.methods.all)
 	r.impersonation = r.attempts("attempts", "Attempts to act as somebody else, by mode and decision.")

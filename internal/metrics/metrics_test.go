@@ -24,6 +24,12 @@ func TestHandler(t *testing.T) {
 	r.Impersonated("user-info", true, time.Microsecond)
 	r.Impersonated("", false, time.Microsecond)
 	r.ImpersonationChecked("legacy", false, time.Microsecond)
+	for _, name := range []string{"admin", "jane@example.org", "jane", "system:serviceaccount:ns:admin"} {
+		r.Identified(name)
+	}
+	r.Presented(-time.Second)
+	r.Presented(45 * time.Minute)
+	r.Tokens(func() (uint64, uint64) { return 12, 2 })
 	r.Shed(true)
 	r.File("token-auth-file", func() (uint64, uint64, bool) { return 3, 1, true })
 	r.Strangers(func() metrics.Strangers {
@@ -48,6 +54,14 @@ func TestHandler(t *testing.T) {
 		`gatehouse_authentication_attempts_total{method="JWT",result="accepted"} 2`,
 		`gatehouse_authentication_attempts_total{method="JWT",result="expired"} 2`,
 		`gatehouse_authentication_attempts_total{method="unknown",result="other"} 1`,
+		`authenticated_user_requests{username="admin"} 1`,
+		`authenticated_user_requests{username="email_id"} 1`,
+		`authenticated_user_requests{username="other"} 2`,
+		`apiserver_client_certificate_expiration_seconds_bucket{le="0"} 1`,
+		`apiserver_client_certificate_expiration_seconds_bucket{le="1800"} 1`,
+		`apiserver_client_certificate_expiration_seconds_bucket{le="3600"} 2`,
+		`authentication_token_cache_request_total{status="hit"} 12`,
+		`authentication_token_cache_request_total{status="miss"} 2`,
 		`authorization_attempts_total{result="no-opinion"} 1`,
 		`apiserver_impersonation_attempts_total{decision="allowed",mode="user-info"} 1`,
 		`apiserver_impersonation_attempts_total{decision="denied",mode=""} 1`,

@@ -71,6 +71,7 @@ func (s *Server) identify(objects serviceaccount.Objects, digestKey []byte) (*cr
 	if err != nil {
 		return nil, fmt.Errorf("making the table of verified tokens: %w", err)
 	}
+	s.metrics.Tokens(table.Stats)
 	audiences := cfg.Audiences()
 	tokens, err := c.static(cfg, digestKey, audiences, log)
 	if err != nil {
