@@ -3,9 +3,6 @@ package explain
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/textproto"
@@ -18,6 +15,7 @@ import (
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authz"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/internal/pki"
 )
 
 const (
@@ -219,33 +217,9 @@ func (s *Spec) connection() (*tls.ConnectionState, error) {
 	if len(s.Certificate) > maxPEM {
 		return nil, BadRequest(fmt.Sprintf("spec.certificate has %d bytes: at most %d are read", len(s.Certificate), maxPEM))
 	}
-	certs, err := certificates([]byte(s.Certificate))
+	certs, err := pki.ParseCertificates([]byte(s.Certificate))
 	if err != nil {
 		return nil, BadRequest("spec.certificate: " + err.Error())
 	}
 	return &tls.ConnectionState{PeerCertificates: certs}, nil
-}
-
-// certificates reads those of a PEM text. Other blocks are passed over, as a
-// file that has a certificate often has its key too.
-func certificates(text []byte) ([]*x509.Certificate, error) {
-	var certs []*x509.Certificate
-	for {
-		var block *pem.Block
-		if block, text = pem.Decode(text); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("certificate %d cannot be read: %w", len(certs)+1, err)
-		}
-		certs = append(certs, cert)
-	}
-	if len(certs) == 0 {
-		return nil, errors.New("there is no certificate in PEM")
-	}
-	return certs, nil
 }

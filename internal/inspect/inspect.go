@@ -13,7 +13,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -23,6 +22,7 @@ import (
 	"time"
 
 	"gatehouse.dev/gatehouse/internal/compact"
+	"gatehouse.dev/gatehouse/internal/pki"
 )
 
 // A Credential is what one says of itself.
@@ -186,23 +186,9 @@ func (c *Credential) readBindings(claims compact.Object) {
 }
 
 func readCertificate(text []byte) (*Credential, error) {
-	var certs []*x509.Certificate
-	for {
-		var block *pem.Block
-		if block, text = pem.Decode(text); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("certificate %d cannot be read: %w", len(certs)+1, err)
-		}
-		certs = append(certs, cert)
-	}
-	if len(certs) == 0 {
-		return nil, errors.New("there is no certificate in it")
+	certs, err := pki.ParseCertificates(text)
+	if err != nil {
+		return nil, err
 	}
 	leaf := certs[0]
 	sum := sha256.Sum256(leaf.Raw)

@@ -156,7 +156,7 @@ func Fingerprints(file string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	certs, err := parseCertificates(text)
+	certs, err := ParseCertificates(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}

@@ -43,7 +43,7 @@ func encodeKey(key any) ([]byte, error) {
 // parsePair returns the pair of a chain of certificates, the leaf first, and the
 // key of the leaf, both in PEM form. The errors name the files and the mend.
 func parsePair(certFile string, cert []byte, keyFile string, key []byte) (*tls.Certificate, error) {
-	chain, err := parseCertificates(cert)
+	chain, err := ParseCertificates(cert)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", certFile, err)
 	}
@@ -62,14 +62,9 @@ func parsePair(certFile string, cert []byte, keyFile string, key []byte) (*tls.C
 	return pair, nil
 }
 
-// CheckCertificates returns what is wrong with data, which should hold
-// certificates in PEM form, at least one.
-func CheckCertificates(data []byte) error {
-	_, err := parseCertificates(data)
-	return err
-}
-
-func parseCertificates(data []byte) ([]*x509.Certificate, error) {
+// ParseCertificates reads the certificates of a PEM text, at least one. Other
+// blocks are passed over, as a file that has a certificate often has its key too.
+func ParseCertificates(data []byte) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
 	for {
 		var block *pem.Block

@@ -106,7 +106,7 @@ func (s *Server) followRoot() error {
 		return nil
 	}
 	file, err := reload.Open(path, func(text []byte) ([]byte, error) {
-		if err := pki.CheckCertificates(text); err != nil {
+		if _, err := pki.ParseCertificates(text); err != nil {
 			return nil, err
 		}
 		return bytes.Clone(text), nil
