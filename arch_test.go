@@ -16,7 +16,7 @@ var layers = []layer{
 	{"files", []string{"internal/pki/wholefile"}},
 	{"mechanism", []string{
 		"internal/compact", "internal/config/strictyaml", "internal/etcd", "internal/etcd/...", "internal/fieldname", "internal/flight", "internal/jose", "internal/keyring",
-		"internal/keyset", "internal/kubeconfig", "internal/listener", "internal/outcall", "internal/passhash", "internal/pki", "internal/reload", "internal/tarpit", "internal/turns",
+		"internal/keyset", "internal/kubeconfig", "internal/listener", "internal/outcall", "internal/passhash", "internal/pki", "internal/reload", "internal/secretcsv", "internal/tarpit", "internal/turns",
 	}},
 	{"contracts", []string{"authn", "authz"}},
 	{"decision", []string{

@@ -1,17 +1,14 @@
 package password
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/csv"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"gatehouse.dev/gatehouse/internal/passhash"
+	"gatehouse.dev/gatehouse/internal/secretcsv"
 )
 
 // OpenCSV reads a file in the format of Kubernetes' former --basic-auth-file:
@@ -63,47 +60,34 @@ func (d digest) Matches(password string) bool {
 func (k digestKey) readCSV(data []byte) (*reading, error) {
 	out := &reading{decoys: []decoy{{hash: digest{key: k, sum: make([]byte, sha256.Size)}}}}
 	at := map[string]int{}
-	r := csv.NewReader(bytes.NewReader(data))
-	r.FieldsPerRecord = -1
-	r.ReuseRecord = true
-	for n := 1; ; n++ {
-		record, err := r.Read()
-		if err == io.EOF {
-			return out, nil
-		}
+	take := func(r secretcsv.Record) error {
+		l, err := out.line(k, r)
 		if err != nil {
-			return nil, plain(err)
-		}
-		if len(record) < 3 {
-			return nil, fmt.Errorf("record %d: need at least 3 columns (password, user name, user uid), found %d", n, len(record))
-		}
-		if record[0] == "" {
-			out.warn("record %d: empty password, record ignored", n)
-			continue
-		}
-		if record[1] == "" {
-			return nil, fmt.Errorf("record %d: empty user name: write whose password it is", n)
-		}
-		l, err := out.line(k, n, record)
-		if err != nil {
-			return nil, err
+			return err
 		}
 		if i, ok := at[l.name]; ok {
-			out.warn("record %d: duplicate user name, the earlier record is ignored", n)
+			out.warn("record %d: duplicate user name, the earlier record is ignored", r.Number)
 			out.lines[i] = l
-			continue
+			return nil
 		}
 		at[l.name] = len(out.lines)
 		out.lines = append(out.lines, l)
+		return nil
 	}
+	err := secretcsv.Read(data, "password", take, func(text string) { out.warnings = append(out.warnings, text) })
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // line takes one record. It clones what it keeps, because the strings of a
 // record share their memory with the password.
-func (out *reading) line(k digestKey, n int, record []string) (line, error) {
-	l := line{name: strings.Clone(record[1]), uid: strings.Clone(record[2]), where: fmt.Sprintf("record %d", n)}
-	if len(record) > 3 {
-		for _, g := range strings.Split(strings.Clone(record[3]), ",") {
+func (out *reading) line(k digestKey, r secretcsv.Record) (line, error) {
+	n := r.Number
+	l := line{name: strings.Clone(r.Name), uid: strings.Clone(r.UID), where: fmt.Sprintf("record %d", n)}
+	if r.Grouped {
+		for _, g := range strings.Split(strings.Clone(r.Groups), ",") {
 			if g == "" {
 				out.warn("record %d: empty group name, group ignored", n)
 				continue
@@ -117,20 +101,11 @@ func (out *reading) line(k digestKey, n int, record []string) (line, error) {
 	if strings.Contains(l.name, ":") {
 		out.warn("record %d: the user name has a colon, so that nobody can log in with it", n)
 	}
-	d := k.digest(l.name, record[0])
+	d := k.digest(l.name, r.Secret)
 	l.hash, l.work, l.print = d, passhash.Work{}, string(d.sum)
 	return l, nil
 }
 
 func (out *reading) warn(format string, n int) {
 	out.warnings = append(out.warnings, fmt.Sprintf(format, n))
-}
-
-// plain returns where and why a CSV file is wrong. The error of the standard
-// library says no more than that, and this keeps it so.
-func plain(err error) error {
-	if p, ok := errors.AsType[*csv.ParseError](err); ok {
-		return fmt.Errorf("line %d, column %d: %w", p.Line, p.Column, p.Err)
-	}
-	return err
 }

@@ -1,20 +1,17 @@
 package statictoken
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/csv"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"hash"
-	"io"
 	"slices"
 	"strings"
 	"sync"
 
 	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/internal/secretcsv"
 )
 
 // A digester makes digests of tokens under one key.
@@ -69,60 +66,29 @@ func (v *Verifier) read(data []byte) (*contents, error) {
 	if c.table, err = newTable(); err != nil {
 		return nil, err
 	}
-	r := csv.NewReader(bytes.NewReader(data))
-	r.FieldsPerRecord = -1
-	r.ReuseRecord = true
-	for n := 1; ; n++ {
-		record, err := r.Read()
-		if err == io.EOF {
-			c.table.settle()
-			return c, nil
-		}
-		if err != nil {
-			return nil, plain(err)
-		}
-		if len(record) < 3 {
-			return nil, fmt.Errorf("record %d: need at least 3 columns (token, user name, user uid), found %d", n, len(record))
-		}
-		if record[0] == "" {
-			c.warn("record %d: empty token, record ignored", n)
-			continue
-		}
-		if record[1] == "" {
-			return nil, fmt.Errorf("record %d: empty user name: write who the token belongs to", n)
-		}
-		c.add(n, record)
+	err = secretcsv.Read(data, "token", c.add, func(text string) { c.warnings = append(c.warnings, text) })
+	if err != nil {
+		return nil, err
 	}
+	c.table.settle()
+	return c, nil
 }
 
 // add takes one record.
-func (c *contents) add(n int, record []string) {
-	groups := ""
-	if len(record) > 3 {
-		groups = record[3]
+func (c *contents) add(r secretcsv.Record) error {
+	if c.table.put(r.Secret, r.Name, r.UID, r.Groups) {
+		c.warn("record %d: duplicate token, the earlier record is ignored", r.Number)
 	}
-	if c.table.put(record[0], record[1], record[2], groups) {
-		c.warn("record %d: duplicate token, the earlier record is ignored", n)
-	}
-	if len(record) > 3 {
-		for g := range strings.SplitSeq(groups, ",") {
+	if r.Grouped {
+		for g := range strings.SplitSeq(r.Groups, ",") {
 			if g == "" {
-				c.warn("record %d: empty group name, group ignored", n)
+				c.warn("record %d: empty group name, group ignored", r.Number)
 			}
 		}
 	}
+	return nil
 }
 
 func (c *contents) warn(format string, n int) {
 	c.warnings = append(c.warnings, fmt.Sprintf(format, n))
-}
-
-// plain returns where and why a CSV file is wrong. The error of the standard
-// library says no more than that, and this keeps it so.
-func plain(err error) error {
-	var p *csv.ParseError
-	if errors.As(err, &p) {
-		return fmt.Errorf("line %d, column %d: %w", p.Line, p.Column, p.Err)
-	}
-	return err
 }
