@@ -14,8 +14,10 @@
 package audit
 
 import (
+	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	auditinternal "k8s.io/apiserver/pkg/apis/audit"
 	"k8s.io/apiserver/pkg/audit"
@@ -119,20 +121,40 @@ func (t *Trail) Start() error {
 	return nil
 }
 
+// patience is for how long events are still delivered when the server stops.
+// With the time that requests have to end it is less than a service manager
+// waits before it kills.
+const patience = 30 * time.Second
+
 // Shutdown delivers the events that are still buffered and closes the backends.
-// It blocks until that is done, and must be called once no request is served
-// any more. Further calls do nothing. A trail that was never started can be
-// shut down as well.
+// It blocks until that is done, for 30 s at most: a webhook that is down would be
+// tried for longer, and what it does not have by then is lost, which the error
+// says. It must be called once no request is served any more. Further calls do
+// nothing. A trail that was never started can be shut down as well.
 func (t *Trail) Shutdown() error {
 	var err error
 	t.stopOnce.Do(func() {
 		close(t.stop)
-		if t.started {
-			t.backend.Shutdown()
-		}
-		err = t.close()
+		err = errors.Join(t.deliver(), t.close())
 	})
 	return err
+}
+
+func (t *Trail) deliver() error {
+	if !t.started {
+		return nil
+	}
+	done := make(chan struct{})
+	go func() {
+		t.backend.Shutdown()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-time.After(patience):
+		return fmt.Errorf("audit events could not be delivered within %v after the last request, and are lost: see what the audit webhook says", patience)
+	}
 }
 
 // close closes the files of the backends.

@@ -28,3 +28,12 @@ func NewDirect(out io.Writer, policy audit.PolicyRuleEvaluator) (*Trail, error) 
 	t.backend = discreet{t.lines}
 	return t, nil
 }
+
+// NewOver returns a trail over a backend.
+func NewOver(b audit.Backend) (*Trail, error) {
+	t, err := New(DefaultConfig())
+	if err == nil {
+		t.backend = b
+	}
+	return t, err
+}
