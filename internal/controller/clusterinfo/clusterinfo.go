@@ -62,17 +62,23 @@ type Controller struct {
 	// afterwards.
 	CA  func() []byte
 	Log *slog.Logger
+
+	// indexed is whether Secrets has its index. The informer must not be asked:
+	// it is shared with others who add theirs.
+	indexed bool
 }
 
 // A key stands for the one ConfigMap.
 type key struct{}
 
-// Run works until ctx is done, and then returns nil.
+// Run works until ctx is done, and then returns nil. It may be called again
+// when it has returned.
 func (c *Controller) Run(ctx context.Context) error {
-	if _, ok := c.Secrets.GetIndexer().GetIndexers()[byToken]; !ok {
+	if !c.indexed {
 		if err := c.Secrets.AddIndexers(cache.Indexers{byToken: indexToken}); err != nil {
 			return err
 		}
+		c.indexed = true
 	}
 	last := c.CA()
 	if len(last) == 0 {

@@ -59,6 +59,10 @@ type Controller struct {
 	AutoSecrets bool
 
 	Log *slog.Logger
+
+	// indexed is whether Secrets has its index. The informer must not be asked:
+	// it is shared with others who add theirs.
+	indexed bool
 }
 
 // A key is an account that needs a look, by name: one that was deleted and made
@@ -70,12 +74,14 @@ type key struct {
 	gone string
 }
 
-// Run works until ctx is done, and then returns nil.
+// Run works until ctx is done, and then returns nil. It may be called again
+// when it has returned.
 func (c *Controller) Run(ctx context.Context) error {
-	if _, ok := c.Secrets.GetIndexer().GetIndexers()[byAccount]; !ok {
+	if !c.indexed {
 		if err := c.Secrets.AddIndexers(cache.Indexers{byAccount: indexByAccount}); err != nil {
 			return err
 		}
+		c.indexed = true
 	}
 	last := c.CA()
 	reloaded := func() []key {
