@@ -134,7 +134,7 @@ func TestRefuses(t *testing.T) {
 		{"twice", "POST", all, of(`{"token":"s3cret","token":"good"}`), 400, "twice"},
 		{"two tokens", "POST", all, of(`{"token":"s3cret","headers":{"Authorization":["Bearer s3cret"]}}`), 400, "give one"},
 		{"no certificate", "POST", all, of(`{"certificate":"s3cret"}`), 400, "no certificate in PEM"},
-		{"bad certificate", "POST", all, of(`{"certificate":"-----BEGIN CERTIFICATE-----\nczNjcmV0\n-----END CERTIFICATE-----\n"}`), 400, "cannot be read"},
+		{"bad certificate", "POST", all, of(`{"certificate":"-----BEGIN CERTIFICATE-----\nczNjcmV0\n-----END CERTIFICATE-----\n"}`), 400, "spec.certificate: parsing certificate 1: "},
 		{"bad path", "POST", all, of(`{"token":"s3cret","asRequest":{"method":"GET","path":"x"}}`), 400, "begin with a slash"},
 		{"another origin", "POST", all, of(`{"token":"s3cret","asRequest":{"method":"GET","path":"https://x/y"}}`), 400, "begin with a slash"},
 		{"bad method", "POST", all, of(`{"token":"s3cret","asRequest":{"method":"G T","path":"/x"}}`), 400, "no method"},
