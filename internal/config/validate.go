@@ -103,7 +103,7 @@ func (c *Configuration) judge() *check {
 	k.storage()
 	k.etcd()
 	k.requestHeader()
-	k.static()
+	k.passwords()
 	k.serviceAccounts()
 	k.issuers()
 	k.tokenWebhook()
@@ -193,6 +193,14 @@ func (k *check) set(field *[]string, known ...string) {
 func (k *check) head() {
 	k.oneOf(&k.c.APIVersion, APIVersion)
 	k.oneOf(&k.c.Kind, Kind)
+}
+
+// passwords refuses the file of groups that has no effect.
+func (k *check) passwords() {
+	a := &k.c.Authentication
+	if a.HtpasswdGroupsFile != "" && a.HtpasswdFile == "" {
+		k.refuse(&a.HtpasswdGroupsFile, "set that as well, or remove this", "has no effect without %s", k.name(&a.HtpasswdFile))
+	}
 }
 
 func (k *check) serving() {

@@ -171,16 +171,7 @@ var validations = []struct {
 	{"passwords that are not there", minimal, []string{"--basic-auth-file=no", "--htpasswd-file=pki", "--htpasswd-groups-file=no"}, []string{
 		"--basic-auth-file: no: no such file", "--htpasswd-file: pki: is a folder", "--htpasswd-groups-file: no: no such file",
 	}},
-	{"passwords in another format", minimal, []string{"--basic-auth-file=pki/ca.crt", "--htpasswd-file=pki/users.csv", "--htpasswd-groups-file=pki/users.csv"}, []string{
-		"--basic-auth-file: reading pki/ca.crt: record 1: need at least 3 columns",
-		"--htpasswd-file: reading pki/users.csv: line 1: there is no colon after a user name",
-		"--htpasswd-groups-file: reading pki/users.csv: line 1: there is no colon",
-	}},
 	{"tokens", minimal, []string{"--token-auth-file=pki/tokens.csv", "--hashed-token-file=pki/tokens.hashed"}, nil},
-	{"tokens in another format", minimal, []string{"--token-auth-file=pki/ca.crt", "--hashed-token-file=pki/tokens.csv"}, []string{
-		"--token-auth-file: reading pki/ca.crt: record 1: need at least 3 columns",
-		"--hashed-token-file: reading pki/tokens.csv: line 1: there is a quote that does not begin a value",
-	}},
 	{"groups without passwords", minimal, []string{"--htpasswd-groups-file=pki/groups"}, []string{"--htpasswd-groups-file: has no effect without authentication.htpasswdFile (--htpasswd-file)"}},
 	{"proxy with all", minimal, append(proxied[:2:2], "--requestheader-allowed-names=a,b", "--requestheader-uid-headers=x-remote-uid,Other",
 		"--requestheader-group-headers=X-Remote-Group", "--requestheader-extra-headers-prefix=X-Remote-Extra-"), nil},

@@ -179,13 +179,16 @@ func reconcile[V any, T interface {
 	return errors.New("other processes keep changing it")
 }
 
+// digestKeyBytes is the length of the key that names static credentials.
+const digestKeyBytes = 32
+
 // sharedDigestKey returns the key that names static credentials, so that every
 // process on the store gives one credential the same name. It is a Secret, and
 // encrypted as all of them are.
 func sharedDigestKey(ctx context.Context, o *objects) ([]byte, error) {
 	secret, err := o.secrets.Get(ctx, metav1.NamespaceSystem, digestSecret)
 	if apierrors.IsNotFound(err) {
-		key := make([]byte, 32)
+		key := make([]byte, digestKeyBytes)
 		rand.Read(key)
 		immutable := true
 		secret, err = o.secrets.Create(ctx, &corev1.Secret{
@@ -202,8 +205,8 @@ func sharedDigestKey(ctx context.Context, o *objects) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the key that names static credentials: %w", err)
 	}
-	if len(secret.Data[digestKey]) < 32 {
-		return nil, fmt.Errorf("secret %s/%s has no key of 32 bytes: delete it to have a new one made", metav1.NamespaceSystem, digestSecret)
+	if len(secret.Data[digestKey]) < digestKeyBytes {
+		return nil, fmt.Errorf("secret %s/%s has no key of %d bytes: delete it to have a new one made", metav1.NamespaceSystem, digestSecret, digestKeyBytes)
 	}
 	return secret.Data[digestKey], nil
 }

@@ -200,6 +200,36 @@ func TestCheckTellsAll(t *testing.T) {
 	}
 }
 
+// So is all that is wrong with the files of static credentials, and never what
+// is in them.
+func TestCheckTellsAllStatic(t *testing.T) {
+	dir := operatorFiles(t)
+	cfg := parsed(t, dir, "--data-dir=DIR/data", "--token-auth-file=DIR/ca.crt", "--hashed-token-file=DIR/tokens.csv",
+		"--basic-auth-file=DIR/serving.crt", "--htpasswd-file=DIR/users.csv", "--htpasswd-groups-file=DIR/groups")
+	want := []string{
+		"--token-auth-file: reading DIR/ca.crt: record 1: need at least 3 columns",
+		"--hashed-token-file: reading DIR/tokens.csv: line 1: ",
+		"--htpasswd-file: reading DIR/users.csv: line 1: there is no colon after a user name",
+		"--basic-auth-file: reading DIR/serving.crt: record 1: need at least 3 columns",
+	}
+	told := validated(t, cfg)
+	if told == nil {
+		t.Fatal("bad files are accepted")
+	}
+	text := strings.ReplaceAll(told.Error(), dir, "DIR")
+	for _, w := range want {
+		if !strings.Contains(text, w) {
+			t.Errorf("not told: %s", w)
+		}
+	}
+	if n := len(config.Problems(told)); n != len(want) {
+		t.Errorf("%d problems, want %d:\n%s", n, len(want), text)
+	}
+	if strings.Contains(text, "t0ken") || strings.Contains(text, "n0tsecret") {
+		t.Errorf("told a secret: %s", text)
+	}
+}
+
 // A signing key that no other server would verify is refused.
 func TestSigningKeyAmongOthers(t *testing.T) {
 	dir, other := operatorFiles(t), operatorFiles(t)

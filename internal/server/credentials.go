@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -74,7 +75,8 @@ func (s *Server) identify(objects serviceaccount.Objects, digestKey []byte) (*cr
 	s.metrics.Tokens(table.Stats)
 	audiences := cfg.Audiences()
 	tokens, err := c.static(cfg, digestKey, audiences, log)
-	if err != nil {
+	passwords, wrong := c.passwords(cfg, s.metrics, log)
+	if err := errors.Join(err, wrong); err != nil {
 		return nil, err
 	}
 	if c.accountKeys, err = serviceaccount.NewKeys(publicKeys(m.signing)...); err != nil {
@@ -114,10 +116,6 @@ func (s *Server) identify(objects serviceaccount.Objects, digestKey []byte) (*cr
 	c.tokens = verified.Tokens(table, authn.AnyBearer, presented)
 	if cfg.Authentication.TokenFile != "" {
 		c.tokens = authn.Shortcut(tokens[0], c.tokens)
-	}
-	passwords, err := c.passwords(cfg, s.metrics, log)
-	if err != nil {
-		return nil, err
 	}
 	c.requests = authn.Chain(slices.Concat(chain, byHeaders(c.tokens, passwords))...)
 	c.rehearsed = authn.Chain(slices.Concat(chain, byHeaders(rehearsed, passwords))...)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"log/slog"
 
 	"gatehouse.dev/gatehouse/authn"
@@ -14,31 +15,39 @@ import (
 // read as UTF-8 has to be told (RFC 7617 section 2.1).
 const basicChallenge = `Basic realm="gatehouse", charset="UTF-8"`
 
-// static opens the files of tokens. Without a key they are passed over: those of
-// a valid configuration were read, and one with a million tokens takes its time.
+// What mends a bad file of static credentials.
+const (
+	mendTokens    = "correct the file; docs/authentication.md has an example"
+	mendPasswords = "correct the file; docs/passwords.md has an example"
+)
+
+// static opens the files of tokens, and returns all that is wrong with them.
 func (c *credentials) static(cfg *config.Configuration, key []byte, audiences []string, log *slog.Logger) ([]authn.TokenVerifier, error) {
 	var all []authn.TokenVerifier
+	var errs []error
 	for _, f := range []struct {
-		flag, what, path string
-		open             func(statictoken.Config) (*statictoken.Verifier, error)
+		flag, what string
+		path       *string
+		open       func(statictoken.Config) (*statictoken.Verifier, error)
 	}{
-		{"token-auth-file", "token file", cfg.Authentication.TokenFile, statictoken.Open},
-		{"hashed-token-file", "hashed token file", cfg.Authentication.HashedTokenFile, statictoken.OpenHashed},
+		{"token-auth-file", "token file", &cfg.Authentication.TokenFile, statictoken.Open},
+		{"hashed-token-file", "hashed token file", &cfg.Authentication.HashedTokenFile, statictoken.OpenHashed},
 	} {
-		if f.path == "" || key == nil {
+		if *f.path == "" {
 			continue
 		}
 		tokens, err := f.open(statictoken.Config{
-			Path: f.path, Key: key, Audiences: audiences, Notify: reporter(log, f.what, f.path),
+			Path: *f.path, Key: key, Audiences: audiences, Notify: reporter(log, f.what, *f.path),
 		})
 		if err != nil {
-			return nil, err
+			errs = append(errs, cfg.Wrong(f.path, err, mendTokens))
+			continue
 		}
-		warn(log, f.what, f.path, tokens.Warnings())
+		warn(log, f.what, *f.path, tokens.Warnings())
 		c.follow(f.flag, tokens.Status, tokens.Run)
 		all = append(all, tokens)
 	}
-	return all, nil
+	return all, errors.Join(errs...)
 }
 
 // byHeaders returns what authenticates by the headers of a request: bearer
@@ -50,29 +59,22 @@ func byHeaders(tokens authn.TokenVerifier, passwords *password.Authenticator) []
 	return []authn.Authenticator{authn.Bearer(tokens, password.Scheme), authn.WebSocket(tokens), passwords}
 }
 
-// passwords opens the files of passwords, and returns nil if there are none.
+// passwords opens the files of passwords, and returns nil if there are none. It
+// returns all that is wrong with them.
 func (c *credentials) passwords(cfg *config.Configuration, counted *metrics.Registry, log *slog.Logger) (*password.Authenticator, error) {
-	a := cfg.Authentication
+	a := &cfg.Authentication
 	var sources []*password.Source
-	if file := a.HtpasswdFile; file != "" {
-		source, err := c.htpasswd(file, a.HtpasswdGroupsFile, log)
-		if err != nil {
-			return nil, err
-		}
-		sources = append(sources, source)
+	var errs []error
+	if a.HtpasswdFile != "" {
+		source, err := c.htpasswd(cfg, log)
+		sources, errs = append(sources, source), append(errs, err)
 	}
-	if file := a.BasicAuthFile; file != "" {
-		source, err := password.OpenCSV(file, reporter(log, "password file", file))
-		if err != nil {
-			return nil, err
-		}
-		c.follow("basic-auth-file", source.Status, source.Run)
-		warn(log, "password file", file, source.Warnings())
-		log.Warn("the passwords in the file are in plain text; use --htpasswd-file instead", "file", file)
-		sources = append(sources, source)
+	if a.BasicAuthFile != "" {
+		source, err := c.plainPasswords(cfg, log)
+		sources, errs = append(sources, source), append(errs, err)
 	}
-	if len(sources) == 0 {
-		return nil, nil
+	if err := errors.Join(errs...); err != nil || len(sources) == 0 {
+		return nil, err
 	}
 	passwords, err := password.New(sources...)
 	if err != nil {
@@ -83,21 +85,34 @@ func (c *credentials) passwords(cfg *config.Configuration, counted *metrics.Regi
 	return passwords, nil
 }
 
-func (c *credentials) htpasswd(file, groupsFile string, log *slog.Logger) (*password.Source, error) {
+func (c *credentials) htpasswd(cfg *config.Configuration, log *slog.Logger) (*password.Source, error) {
+	a := &cfg.Authentication
 	var groups *password.Groups
-	if groupsFile != "" {
+	if file := a.HtpasswdGroupsFile; file != "" {
 		var err error
-		if groups, err = password.OpenGroups(groupsFile, reporter(log, "group file", groupsFile)); err != nil {
-			return nil, err
+		if groups, err = password.OpenGroups(file, reporter(log, "group file", file)); err != nil {
+			return nil, cfg.Wrong(&a.HtpasswdGroupsFile, err, mendPasswords)
 		}
 		c.follow("htpasswd-groups-file", groups.Status, groups.Run)
 	}
-	source, err := password.OpenHtpasswd(file, groups, reporter(log, "password file", file))
+	source, err := password.OpenHtpasswd(a.HtpasswdFile, groups, reporter(log, "password file", a.HtpasswdFile))
 	if err != nil {
-		return nil, err
+		return nil, cfg.Wrong(&a.HtpasswdFile, err, mendPasswords)
 	}
 	c.follow("htpasswd-file", source.Status, source.Run)
-	warn(log, "password file", file, source.Warnings())
+	warn(log, "password file", a.HtpasswdFile, source.Warnings())
+	return source, nil
+}
+
+func (c *credentials) plainPasswords(cfg *config.Configuration, log *slog.Logger) (*password.Source, error) {
+	file := &cfg.Authentication.BasicAuthFile
+	source, err := password.OpenCSV(*file, reporter(log, "password file", *file))
+	if err != nil {
+		return nil, cfg.Wrong(file, err, mendPasswords)
+	}
+	c.follow("basic-auth-file", source.Status, source.Run)
+	warn(log, "password file", *file, source.Warnings())
+	log.Warn("the passwords in the file are in plain text; use --htpasswd-file instead", "file", *file)
 	return source, nil
 }
 
