@@ -192,6 +192,14 @@ type Authentication struct {
 	// none of them is refused. Without it, the service account issuers.
 	// Default: none.
 	APIAudiences []string `json:"apiAudiences" flag:"api-audiences"`
+	// The API servers that ask whose a token is and are told of some only, each
+	// by user, the name in its client certificate; audiences, its own, at least
+	// one; and sources, of StaticToken, BootstrapToken, ServiceAccount,
+	// LegacyServiceAccount, JWT, Webhook and single issuers (https URLs, or a
+	// service account issuer): without them, all. Whoever is not in the list is
+	// told of every token for the audiences that it asks for.
+	// Default: none.
+	WebhookClients []WebhookClient `json:"webhookClients"`
 
 	JWT           JWT           `json:"jwt"`
 	OIDC          OIDC          `json:"oidc"`

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -123,6 +124,13 @@ var badFiles = map[string][]string{
 	"mapscalar":      {":3: storage.dataDir: is a group of fields; write a single value"},
 	"scalargroup":    {":3: serving: is a number, not a group of fields; write its fields below it, indented"},
 	"sni":            {":3: serving.tlsSNICertKeys[0].key: there is no such field; remove it; the fields here are certFile, keyFile, names"},
+	"webhookclients": {
+		":7: authentication.webhookClients: entry 1 has no user; give the name in its client certificate, such as gatehouse:webhook:prod",
+		":7: authentication.webhookClients: entry 2 has no audience, or an empty one; name its --api-audiences, or what it has instead, its --service-account-issuer",
+		`:7: authentication.webhookClients: entry 3 is for "gatehouse:webhook:stage", as an earlier one is; make one entry of them`,
+		":7: authentication.webhookClients: entry 3 has no audience, or an empty one; name its --api-audiences, or what it has instead, its --service-account-issuer",
+		unknownSource("X509"), unknownSource("Password"), unknownSource("https://"), unknownSource("http://issuer.example.org"), unknownSource(""),
+	},
 	"several": {
 		":5: serving.bindAdress: there is no such field; did you mean bindAddress?",
 		`:7: limits.requestTimeout: "soon" cannot be read, or is too big; write it like 1m0s`,
@@ -181,4 +189,9 @@ func TestMissingFile(t *testing.T) {
 	if got := problems("missing.yaml"); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+}
+
+func unknownSource(name string) string {
+	return fmt.Sprintf(":7: authentication.webhookClients: entry 3 names the source %q, which is not known; choose from "+
+		"StaticToken, BootstrapToken, ServiceAccount, LegacyServiceAccount, JWT, Webhook, or name an issuer by its https URL", name)
 }

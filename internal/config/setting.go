@@ -107,6 +107,8 @@ func (s setting) text() string {
 		if len(*v) > 0 {
 			return fmt.Sprint(*v)
 		}
+	case *[]WebhookClient:
+		// Only a file can say any, and none is the default.
 	default:
 		return fmt.Sprint(s.value.Interface())
 	}
@@ -132,6 +134,8 @@ func (s setting) kind() string {
 		return "list of strings"
 	case *[]NamedCertificate:
 		return "list of certificates"
+	case *[]WebhookClient:
+		return "list of clients"
 	}
 	panic("internal error: " + s.path + " has a type that no setting may have")
 }

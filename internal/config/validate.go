@@ -107,6 +107,7 @@ func (c *Configuration) judge() *check {
 	k.serviceAccounts()
 	k.issuers()
 	k.tokenWebhook()
+	k.webhookClients()
 	k.authorization()
 	k.audit()
 	k.admission()

@@ -1,11 +1,14 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"gatehouse.dev/gatehouse/authn/webhook"
+	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/outcall"
 )
 
@@ -48,6 +51,17 @@ type AccessWebhook struct {
 	// asks again each time.
 	// Default: 30s.
 	UnauthorizedTTL Duration `json:"unauthorizedTTL" flag:"authorization-webhook-cache-unauthorized-ttl"`
+}
+
+// A WebhookClient is an API server that asks whose a token is.
+type WebhookClient struct {
+	// The user that its client certificate names.
+	User string `json:"user"`
+	// Its audiences. A token of a source that knows no audiences counts for
+	// them, one that has audiences must have one of these.
+	Audiences []string `json:"audiences"`
+	// The methods and issuers whose tokens count there. Without it, all.
+	Sources []string `json:"sources,omitempty"`
 }
 
 func defaultAccessWebhook() AccessWebhook {
@@ -93,5 +107,46 @@ func (k *check) kubeconfig(field *string) {
 	}
 	if err != nil {
 		k.refuse(field, mendKubeconfig, "%s: %v", *field, err)
+	}
+}
+
+// webhookClients refuses clients that are described twice or by halves.
+func (k *check) webhookClients() {
+	all := &k.c.Authentication.WebhookClients
+	seen := map[string]bool{}
+	for i, c := range *all {
+		refuse := func(mend, format string, args ...any) {
+			k.refuse(all, mend, fmt.Sprintf("entry %d ", i+1)+format, args...)
+		}
+		switch {
+		case c.User == "":
+			refuse("give the name in its client certificate, such as gatehouse:webhook:prod", "has no user")
+		case seen[c.User]:
+			refuse("make one entry of them", "is for %q, as an earlier one is", c.User)
+		}
+		seen[c.User] = true
+		if len(c.Audiences) == 0 || slices.Contains(c.Audiences, "") {
+			refuse("name its --api-audiences, or what it has instead, its --service-account-issuer", "has no audience, or an empty one")
+		}
+		for _, source := range c.Sources {
+			if !k.knownSource(source) {
+				refuse("choose from "+strings.Join(tokenSources(), ", ")+", or name an issuer by its https URL", "names the source %q, which is not known", source)
+			}
+		}
+	}
+}
+
+// knownSource reports whether tokens can come from a source. What issuers there
+// are may change while the server runs, so that any URL is accepted.
+func (k *check) knownSource(source string) bool {
+	return slices.Contains(tokenSources(), source) || slices.Contains(k.c.ServiceAccounts.Issuers, source) ||
+		strings.HasPrefix(source, "https://") && len(source) > len("https://")
+}
+
+// tokenSources are the methods by which a token proves who is calling.
+func tokenSources() []string {
+	return []string{
+		string(identity.StaticToken), string(identity.BootstrapToken), string(identity.ServiceAccount),
+		string(identity.LegacyServiceAccount), string(identity.JWT), string(identity.Webhook),
 	}
 }

@@ -29,8 +29,14 @@ const guide = `# Flags of kube-apiserver. Whose a token is:
 --authorization-webhook-cache-unauthorized-ttl={{.TTL}}
 #
 # What it takes:
-# - An audience of that API server (--api-audiences, or else its
-#   --service-account-issuer) among --api-audiences of Gatehouse, beside its own.
+# - The audiences of that API server (--api-audiences, or else its
+#   --service-account-issuer) in the configuration of Gatehouse:
+#       authentication:
+#         webhookClients:
+#         - user: {{.Name}}
+#           audiences: [...]
+#           sources: [StaticToken, BootstrapToken, JWT]
+#   Without sources its service accounts' tokens count there too, by name.
 # - The certificate of {{.Name}} ends on {{.Until}}.
 #   Before that, make new files and restart kube-apiserver.
 {{- if .Local}}
@@ -47,8 +53,8 @@ const guide = `# Flags of kube-apiserver. Whose a token is:
 # - While Gatehouse does not answer, tokens that are not remembered are refused,
 #   and the roles of that API server decide alone. With failurePolicy: Deny in
 #   {{.File}} all is denied but to system:masters and what Node allows.
-# - Users are the same by name. Whoever may change roles or make service accounts
-#   in Gatehouse can become what has such a name or role in that cluster.
+# - Users are the same by name. Whoever may change roles in Gatehouse can become
+#   what has such a role in that cluster.
 `
 
 // Guide returns the flags, and what they do not bring about.

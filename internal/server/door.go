@@ -16,6 +16,7 @@ import (
 	"gatehouse.dev/gatehouse/impersonation"
 	"gatehouse.dev/gatehouse/internal/api/review"
 	reviewvalidation "gatehouse.dev/gatehouse/internal/api/validation/review"
+	"gatehouse.dev/gatehouse/internal/config"
 	"gatehouse.dev/gatehouse/internal/door"
 	"gatehouse.dev/gatehouse/internal/health"
 )
@@ -26,7 +27,7 @@ const healthTimeout = 2 * time.Second
 // door returns the front door, with everything that is behind it.
 func (s *Server) door() (http.Handler, error) {
 	reviews, err := review.New(review.Config{
-		Tokens: s.credentials.tokens, Access: s.authorizer,
+		Tokens: s.credentials.tokens, Audiences: s.cfg.Audiences(), Clients: reviewClients(s.cfg), Access: s.authorizer,
 		Rules: rules{s.authorizer}, Validate: validateReview,
 	})
 	if err != nil {
@@ -70,6 +71,15 @@ func (s *Server) door() (http.Handler, error) {
 		Metrics:        s.metrics,
 		Log:            s.log,
 	}), nil
+}
+
+// reviewClients are the callers that are told of some tokens only.
+func reviewClients(cfg *config.Configuration) map[string]*review.Client {
+	clients := make(map[string]*review.Client, len(cfg.Authentication.WebhookClients))
+	for _, c := range cfg.Authentication.WebhookClients {
+		clients[c.User] = &review.Client{Audiences: c.Audiences, Sources: c.Sources}
+	}
+	return clients
 }
 
 // validateReview says what is wrong with a review. Those that are checked in

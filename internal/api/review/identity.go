@@ -15,6 +15,10 @@ import (
 	"gatehouse.dev/gatehouse/identity"
 )
 
+// notForClient is told to a [Client] of a token that does not count there. It
+// does not say whose the token is.
+const notForClient = "the token is not for this API server: see authentication.webhookClients in the configuration"
+
 // tokenReview says whose a token is. Unlike upstream it does not pass the token
 // off as a header, which would be split at white space, and ignores a status
 // that the caller has sent.
@@ -27,7 +31,18 @@ func (h *Handler) tokenReview(ctx context.Context, review *authenticationv1.Toke
 		review.Status.Error = "invalid bearer token: white space in token"
 		return nil
 	}
-	asked := review.Spec.Audiences
+	who, err := caller(ctx)
+	if err != nil {
+		return err
+	}
+	client, asked := h.Clients[who.Name], review.Spec.Audiences
+	wanted := asked
+	if client != nil {
+		if wanted, asked = client.ask(asked, h.Audiences); len(wanted) == 0 {
+			review.Status.Error = notForClient
+			return nil
+		}
+	}
 	result, err := h.Tokens.VerifyToken(ctx, review.Spec.Token, asked)
 	switch {
 	case errors.Is(err, authn.ErrNoCredential):
@@ -41,6 +56,12 @@ func (h *Handler) tokenReview(ctx context.Context, review *authenticationv1.Toke
 	audiences, ok := common(result.Audiences, asked)
 	if !ok {
 		return apierrors.NewInternalError(errors.New("token is valid for none of the audiences, but was accepted"))
+	}
+	if client != nil {
+		if audiences = client.grant(result, wanted); len(audiences) == 0 {
+			review.Status.Error = notForClient
+			return nil
+		}
 	}
 	review.Status.Authenticated = true
 	review.Status.User = userInfo(result.Identity)

@@ -43,11 +43,15 @@ type RulesResolver interface {
 		[]authorizationv1.ResourceRule, []authorizationv1.NonResourceRule, bool, error)
 }
 
-// A Config is what a [Handler] asks. All fields must be set.
+// A Config is what a [Handler] asks. All fields but Clients must be set.
 type Config struct {
 	// Tokens says whose the token of a TokenReview is. There is no anonymous
 	// step: a token that nobody knows is nobody's.
 	Tokens authn.TokenVerifier
+	// Audiences are those of this server.
+	Audiences []string
+	// Clients are the callers that are told of some tokens only, by user name.
+	Clients map[string]*Client
 	// Access answers all kinds of access review.
 	Access authz.Authorizer
 	Rules  RulesResolver
