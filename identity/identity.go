@@ -77,6 +77,25 @@ type Credential struct {
 	// or a keyed digest, as "TOKEN=..."; a bootstrap token "TOKENID=..." and the
 	// part of it that is no secret.
 	ID string
+	// IssuerName and Serial name a certificate as its issuer does: the subject of
+	// the issuer in the form of RFC 2253, and the serial number in lower-case
+	// hexadecimal without leading zeros. Another certificate of the same number
+	// may be of another CA with that name.
+	IssuerName, Serial string
+	// Digest is the SHA-256, in lower-case hexadecimal, of what the signature of
+	// a credential covers: of the TBSCertificate of a certificate, of header and
+	// payload of a token, with the point between them. It names the credential
+	// whatever its issuer has done, and whatever somebody does to the bytes of
+	// the signature. Empty where there is no signature.
+	Digest string
+	// KeyID names the key that made the signature: the kid of a token's key or,
+	// for a certificate and a key without one, the unpadded base64url of the
+	// SHA-256 of the public key in PKIX form.
+	KeyID string
+	// Above is the certificate of the CA that issued a certificate, as a
+	// credential, and so on to one that is trusted for itself. What is taken
+	// back of it takes back what is below. Nil for everything but a certificate.
+	Above *Credential
 	// IssuedAt and ExpiresAt are zero where the credential does not tell.
 	IssuedAt  time.Time
 	ExpiresAt time.Time

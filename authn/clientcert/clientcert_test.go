@@ -4,10 +4,13 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"math/big"
 	"net"
@@ -174,6 +177,53 @@ func TestCredential(t *testing.T) {
 		c.ID != res.Identity.Extra[identity.CredentialIDKey][0] || !c.ExpiresAt.Equal(leaf.NotAfter) || res.Audiences != nil {
 		t.Errorf("credential %+v", c)
 	}
+	if c.IssuerName != "CN=root" || c.Serial != leaf.SerialNumber.Text(16) || c.Digest != sha256Hex(leaf.RawTBSCertificate) || c.KeyID != keyID(root.cert) {
+		t.Errorf("credential %+v", c)
+	}
+	if ca := c.Above; ca == nil || ca.ID != c.Issuer || ca.Issuer != c.Issuer || ca.Digest != sha256Hex(root.cert.RawTBSCertificate) ||
+		ca.KeyID != keyID(root.cert) || ca.Above != nil {
+		t.Errorf("above it %+v", ca)
+	}
+}
+
+func sha256Hex(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// keyID names the key of a CA.
+func keyID(ca *x509.Certificate) string {
+	sum := sha256.Sum256(ca.RawSubjectPublicKeyInfo)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// The name of the issuer keeps the order that it has in the certificate.
+func TestIssuerName(t *testing.T) {
+	root := newCA(t, "root", func(c *x509.Certificate) {
+		c.RawSubject = marshal(t, pkix.RDNSequence{
+			{{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: "first, \"CN\""}},
+			{{Type: asn1.ObjectIdentifier{2, 5, 4, 6}, Value: "SE"}},
+			{{Type: asn1.ObjectIdentifier{2, 5, 4, 10}, Value: "last"}},
+		})
+	})
+	b, _ := bundle(t, nil, root.cert)
+	leaf, _ := root.issue(t, pkix.Name{CommonName: "jane"})
+	res, err := clientcert.New(b).Authenticate(request(leaf))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := res.Identity.Credential.IssuerName, `O=last,C=SE,CN=first\, \"CN\"`; got != want {
+		t.Errorf("issuer %s, want %s", got, want)
+	}
+}
+
+func marshal(t *testing.T, v any) []byte {
+	t.Helper()
+	der, err := asn1.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
 }
 
 // The memo of a connection is for its own certificates, and for no longer than

@@ -3,7 +3,9 @@ package clientcert
 import (
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -38,16 +40,37 @@ func identify(leaf *x509.Certificate) (*identity.Identity, error) {
 	}, nil
 }
 
-// credential names a verified certificate, and the root it chains to.
+// credential names a verified certificate, and all those it chains to.
 func credential(method identity.Method, chain []*x509.Certificate) identity.Credential {
-	leaf, root := chain[0], chain[len(chain)-1]
-	return identity.Credential{
-		Method:    method,
-		Issuer:    fingerprint(root),
-		ID:        fingerprint(leaf),
-		IssuedAt:  leaf.NotBefore,
-		ExpiresAt: leaf.NotAfter,
+	leaf, signer := chain[0], chain[0]
+	c := identity.Credential{
+		Method:     method,
+		Issuer:     fingerprint(chain[len(chain)-1]),
+		ID:         fingerprint(leaf),
+		IssuerName: issuerName(leaf),
+		Serial:     leaf.SerialNumber.Text(16),
+		Digest:     digest(leaf.RawTBSCertificate),
+		IssuedAt:   leaf.NotBefore,
+		ExpiresAt:  leaf.NotAfter,
 	}
+	if len(chain) > 1 {
+		signer = chain[1]
+		above := credential(identity.ClientCertificate, chain[1:])
+		c.Above = &above
+	}
+	key := sha256.Sum256(signer.RawSubjectPublicKeyInfo)
+	c.KeyID = base64.RawURLEncoding.EncodeToString(key[:])
+	return c
+}
+
+// issuerName returns the subject of the issuer as it stands in the certificate:
+// [pkix.Name.String] puts the parts of one into an order of its own.
+func issuerName(cert *x509.Certificate) string {
+	var name pkix.RDNSequence
+	if rest, err := asn1.Unmarshal(cert.RawIssuer, &name); err != nil || len(rest) > 0 {
+		return cert.Issuer.String()
+	}
+	return name.String()
 }
 
 // parseUID returns the UID of the subject, or "" if it has none. Its errors are
@@ -75,9 +98,11 @@ func parseUID(cert *x509.Certificate) (string, error) {
 	return uids[0], nil
 }
 
-func fingerprint(cert *x509.Certificate) string {
-	sum := sha256.Sum256(cert.Raw)
-	return "X509SHA256=" + hex.EncodeToString(sum[:])
+func fingerprint(cert *x509.Certificate) string { return "X509SHA256=" + digest(cert.Raw) }
+
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }
 
 // describe names a certificate for the operator, as Kubernetes does.

@@ -20,6 +20,7 @@ package jwt
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -234,7 +235,7 @@ func (i *Issuer) verify(ctx context.Context, t *token, all map[string]*Issuer, n
 	if err != nil {
 		return nil, trial.unnamed(err, authn.Unavailable, mendElsewhere)
 	}
-	who := &identity.Identity{Credential: i.credential(t)}
+	who := &identity.Identity{Credential: i.credential(t, proof.key)}
 	if id := who.Credential.ID; id != "" {
 		who.Extra = map[string][]string{identity.CredentialIDKey: {id}}
 	}
@@ -311,9 +312,10 @@ func checkTypes(claims compact.Object) error {
 	return err
 }
 
-// credential returns what of a token may be told.
-func (i *Issuer) credential(t *token) identity.Credential {
-	c := identity.Credential{Method: identity.JWT, Issuer: i.URL}
+// credential returns what of a token may be told that k has signed.
+func (i *Issuer) credential(t *token, k *key) identity.Credential {
+	digest := t.Digest()
+	c := identity.Credential{Method: identity.JWT, Issuer: i.URL, Digest: hex.EncodeToString(digest[:]), KeyID: k.name}
 	// A jti of another type names nothing; Kubernetes passes over it too.
 	if id, err := t.claims.String("jti"); err == nil && id != "" {
 		c.ID = "JTI=" + id

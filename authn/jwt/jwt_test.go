@@ -2,6 +2,8 @@ package jwt_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -312,9 +314,11 @@ func TestReservedNames(t *testing.T) {
 func TestResult(t *testing.T) {
 	p := oidc.New(t, url)
 	exp := time.Now().Add(time.Hour).Truncate(time.Second)
-	res, err := verifier(t, issuer(t, p)).VerifyToken(t.Context(), p.Token(t, audience, map[string]any{
+	token := p.Token(t, audience, map[string]any{
 		"jti": "id", "groups": []string{"a", "b"}, "exp": exp.Unix(), "iat": exp.Add(-2 * time.Hour).Unix(),
-	}), []string{"vault", "https://api"})
+	})
+	sum := sha256.Sum256([]byte(token[:strings.LastIndexByte(token, '.')]))
+	res, err := verifier(t, issuer(t, p)).VerifyToken(t.Context(), token, []string{"vault", "https://api"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,7 +326,7 @@ func TestResult(t *testing.T) {
 		Name: "o:jane", Groups: []string{"g:a", "g:b", "system:authenticated"},
 		Extra: map[string][]string{identity.CredentialIDKey: {"JTI=id"}},
 		Credential: identity.Credential{
-			Method: identity.JWT, Issuer: url, ID: "JTI=id", IssuedAt: exp.Add(-2 * time.Hour), ExpiresAt: exp,
+			Method: identity.JWT, Issuer: url, ID: "JTI=id", Digest: hex.EncodeToString(sum[:]), KeyID: p.Keys[0].ID, IssuedAt: exp.Add(-2 * time.Hour), ExpiresAt: exp,
 		},
 	}
 	if diff := cmp.Diff(want, res.Identity); diff != "" {

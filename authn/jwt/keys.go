@@ -40,6 +40,8 @@ type Keys struct {
 type key struct {
 	Key
 	verifier *compact.Key
+	// name is the ID or, without one, what Kubernetes would call the key.
+	name string
 	// withdrawn changes when the key is. The stamp is from before that: taken
 	// only once the key has verified something, it could be from after.
 	withdrawn authn.Generation
@@ -94,7 +96,12 @@ func keep(before []*key, k Key) (*key, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := &key{Key: k, verifier: verifier}
+	made := &key{Key: k, verifier: verifier, name: k.ID}
+	if k.ID == "" {
+		if made.name, err = compact.KeyID(k.Public); err != nil {
+			return nil, err
+		}
+	}
 	made.inForce = made.withdrawn.Stamp()
 	return made, nil
 }

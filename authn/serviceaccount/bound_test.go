@@ -2,6 +2,8 @@ package serviceaccount_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"reflect"
 	"strings"
@@ -86,7 +88,8 @@ func TestBoundClaims(t *testing.T) {
 func TestIdentity(t *testing.T) {
 	f := newFixture(t)
 	payload := claims(binding(object{"pod": object{"name": "p", "uid": "pod-uid"}, "node": object{"name": "n", "uid": "node-uid"}}))
-	res, err := f.VerifyToken(t.Context(), f.sign(t, payload), nil)
+	token := f.sign(t, payload)
+	res, err := f.VerifyToken(t.Context(), token, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,11 +104,17 @@ func TestIdentity(t *testing.T) {
 			identity.CredentialIDKey: {"JTI=id-1"},
 		},
 		Credential: identity.Credential{Method: identity.ServiceAccount, Issuer: issuer, ID: "JTI=id-1",
-			IssuedAt: exp.Add(-time.Hour), ExpiresAt: exp},
+			Digest: digest(token), KeyID: kidOf(t, f.key.Public()), IssuedAt: exp.Add(-time.Hour), ExpiresAt: exp},
 	}
 	if !reflect.DeepEqual(res.Identity, want) {
 		t.Errorf("identity %+v, want %+v", res.Identity, want)
 	}
+}
+
+// digest is the SHA-256 of what the signature of a token covers.
+func digest(token string) string {
+	sum := sha256.Sum256([]byte(token[:strings.LastIndexByte(token, '.')]))
+	return hex.EncodeToString(sum[:])
 }
 
 func TestAudiences(t *testing.T) {

@@ -3,9 +3,7 @@ package serviceaccount
 import (
 	"context"
 	"crypto"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -20,16 +18,8 @@ import (
 // maxTried is how many keys are tried on a token that names none.
 const maxTried = 8
 
-// KeyID returns the kid of a public key, as Kubernetes computes it: the unpadded
-// base64url of the SHA-256 of its PKIX form.
-func KeyID(public crypto.PublicKey) (string, error) {
-	der, err := x509.MarshalPKIXPublicKey(public)
-	if err != nil {
-		return "", fmt.Errorf("naming a key: %w", err)
-	}
-	sum := sha256.Sum256(der)
-	return base64.RawURLEncoding.EncodeToString(sum[:]), nil
-}
+// KeyID returns the kid of a public key, as Kubernetes computes it.
+func KeyID(public crypto.PublicKey) (string, error) { return compact.KeyID(public) }
 
 // Keys are the public keys whose tokens are accepted. They can be replaced at
 // any time. Make them with [NewKeys] or [OpenKeys].
@@ -80,15 +70,15 @@ func (k *Keys) Replace(public ...crypto.PublicKey) error {
 	return nil
 }
 
-// verify returns nil if one of the keys made the signature. Texts are
-// Kubernetes' where it has one.
-func (s *keySet) verify(t *compact.Token) error {
+// verify returns the key that made the signature. Texts are Kubernetes' where it
+// has one.
+func (s *keySet) verify(t *compact.Token) (*compact.Key, error) {
 	if t.KeyID != "" {
 		key := s.byID[t.KeyID]
 		if key == nil {
-			return errNoKeys
+			return nil, errNoKeys
 		}
-		return t.Verify(key)
+		return key, t.Verify(key)
 	}
 	err, tried := errNoKeys, 0
 	for _, key := range s.all {
@@ -99,10 +89,10 @@ func (s *keySet) verify(t *compact.Token) error {
 			break
 		}
 		if err = t.Verify(key); err == nil {
-			return nil
+			return key, nil
 		}
 	}
-	return err
+	return nil, err
 }
 
 var errNoKeys = errors.New("invalid signature, no keys found")

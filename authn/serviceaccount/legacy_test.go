@@ -87,11 +87,15 @@ func TestLegacyObjects(t *testing.T) {
 
 func TestLegacyResult(t *testing.T) {
 	f := newFixture(t)
-	res, err := f.VerifyToken(t.Context(), f.store(t, legacy(), nil), nil)
+	token := f.store(t, legacy(), nil)
+	res, err := f.VerifyToken(t.Context(), token, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	id := res.Identity
+	if c := id.Credential; c.Digest != digest(token) || c.KeyID != kidOf(t, f.key.Public()) {
+		t.Errorf("credential %+v", c)
+	}
 	if id.Extra != nil || id.Credential.Method != identity.LegacyServiceAccount || id.UID != "sa-uid" || res.Warnings != nil {
 		t.Errorf("%+v, warnings %q", id, res.Warnings)
 	}

@@ -16,6 +16,7 @@ package serviceaccount
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -161,13 +162,16 @@ func (v *Verifier) verify(ctx context.Context, token string) (*claims, error) {
 		method = identity.LegacyServiceAccount
 	}
 	keys := v.keys.current.Load()
-	if err := keys.verify(t); err != nil {
+	key, err := keys.verify(t)
+	if err != nil {
 		return nil, keys.unread(method, issuer, t, err)
 	}
 	c, err := readClaims(payload, legacy)
 	if err != nil {
 		return nil, keys.unread(method, issuer, t, err)
 	}
+	digest := t.Digest()
+	c.who.Credential.Digest, c.who.Credential.KeyID = hex.EncodeToString(digest[:]), key.ID
 	c.keys = keys.inForce
 	return c, nil
 }

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/internal/compact"
 )
 
 const (
@@ -107,6 +109,10 @@ func (v *Verifier) judge(s *status, token string, asked []string) (*authn.Result
 		for key, values := range s.User.Extra {
 			who.Extra[key] = values
 		}
+	}
+	if jwt, err := compact.Parse(token); err == nil {
+		digest := jwt.Digest()
+		who.Credential.Digest = hex.EncodeToString(digest[:])
 	}
 	if ids := s.User.Extra[identity.CredentialIDKey]; len(ids) == 1 {
 		who.Credential.ID = ids[0]

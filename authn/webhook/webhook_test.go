@@ -2,6 +2,8 @@ package webhook_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -178,6 +180,24 @@ func TestWhatElseAnAnswerSays(t *testing.T) {
 	}
 	if !reflect.DeepEqual(res.Identity, want) {
 		t.Errorf("identity %+v, want %+v", res.Identity, want)
+	}
+}
+
+// What is no JWT has nothing that its signature covers.
+func TestDigest(t *testing.T) {
+	const signed = "eyJhbGciOiJFUzI1NiJ9.e30"
+	sum := sha256.Sum256([]byte(signed))
+	for token, want := range map[string]string{
+		signed + ".AA": hex.EncodeToString(sum[:]), signed + ".AQ": hex.EncodeToString(sum[:]),
+		signed: "", "s3cret": "", signed + ".": "", "a.b.c": "",
+	} {
+		res, err := open(t, says(jane(""))).VerifyToken(t.Context(), token, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := res.Identity.Credential.Digest; got != want {
+			t.Errorf("%s has the digest %q, want %q", token, got, want)
+		}
 	}
 }
 

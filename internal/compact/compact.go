@@ -16,6 +16,7 @@
 package compact
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -38,6 +39,9 @@ type Token struct {
 	signed    []byte // the first two parts as they are, and the point between
 	payload   []byte
 	signature []byte
+
+	digest   [sha256.Size]byte // see Digest, once digested
+	digested bool
 }
 
 // Parse reads the form of a token. Its errors never repeat any of it.
@@ -121,6 +125,16 @@ func (t *Token) readHeader(text []byte) error {
 // Payload returns what the signature covers besides the header. The caller must
 // not change it.
 func (t *Token) Payload() []byte { return t.payload }
+
+// Digest returns the SHA-256 of what the signature covers. Unlike one of the
+// whole token it stays the same if somebody rewrites the signature: of an ECDSA
+// signature (r, s) there is always a second form, (r, n-s).
+func (t *Token) Digest() [sha256.Size]byte {
+	if !t.digested {
+		t.digest, t.digested = sha256.Sum256(t.signed), true
+	}
+	return t.digest
+}
 
 // Claims reads the payload as a JSON object.
 func (t *Token) Claims() (Object, error) {

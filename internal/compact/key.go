@@ -6,12 +6,14 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"math/big"
 	"slices"
 
-	_ "crypto/sha256" // SHA-256, for crypto.Hash
 	_ "crypto/sha512" // SHA-384 and SHA-512, for crypto.Hash
 )
 
@@ -90,6 +92,17 @@ func NewKey(id string, public crypto.PublicKey, only ...string) (*Key, error) {
 	return k, nil
 }
 
+// KeyID returns the kid of a public key, as Kubernetes computes it for those it
+// signs with: the unpadded base64url of the SHA-256 of its PKIX form.
+func KeyID(public crypto.PublicKey) (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return "", fmt.Errorf("naming a key: %w", err)
+	}
+	sum := sha256.Sum256(der)
+	return base64.RawURLEncoding.EncodeToString(sum[:]), nil
+}
+
 // Accepts reports whether the key may be used with an algorithm.
 func (k *Key) Accepts(algorithm string) bool { return slices.Contains(k.algorithms, algorithm) }
 
@@ -106,9 +119,7 @@ func (t *Token) Verify(k *Key) error {
 		return nil
 	}
 	hash := hashOf(t.Algorithm)
-	h := hash.New()
-	h.Write(t.signed)
-	digest := h.Sum(nil)
+	digest := t.hash(hash)
 
 	ok := false
 	switch p := k.public.(type) {
@@ -127,6 +138,17 @@ func (t *Token) Verify(k *Key) error {
 		return ErrSignature
 	}
 	return nil
+}
+
+// hash returns the hash of what the signature covers.
+func (t *Token) hash(hash crypto.Hash) []byte {
+	if hash == crypto.SHA256 {
+		sum := t.Digest()
+		return sum[:]
+	}
+	h := hash.New()
+	h.Write(t.signed)
+	return h.Sum(nil)
 }
 
 // verifyECDSA checks the two numbers of a signature, which are written one after
