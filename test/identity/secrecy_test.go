@@ -34,17 +34,23 @@ func TestSecrecy(t *testing.T) {
 		_, _ = w.Write([]byte(`{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","status":{"authenticated":false}}`))
 	}))
 	t.Cleanup(hook.Close) // after the server, which still writes its last events
+	dex := newProvider(t)
 	w := start(t, map[string]string{
 		"ca.pem": ca.pem(), "policy.yaml": everything, "tokens.csv": "canary-static,joe,uid-7,system:masters\n",
 		"users.csv": "canary-password,ann,uid-8\n", "hook.kubeconfig": hookKubeconfig(hook, "canary-webhook"),
-		"audit.kubeconfig": hookKubeconfig(hook, "canary-audit-webhook"),
+		"audit.kubeconfig": hookKubeconfig(hook, "canary-audit-webhook"), "access.kubeconfig": hookKubeconfig(hook, "canary-access-webhook"),
+		"hashed": hashedLine("canary-hashed-token-of-128-bits", "ci"), "users": "jane:" + horse + "\n", "issuers.yaml": dex.configuration("dex:"),
 	}, "-v=10", "--authentication-token-webhook-config-file=DIR/hook.kubeconfig", "--authentication-token-webhook-version=v1",
-		"--audit-webhook-config-file=DIR/audit.kubeconfig", "--basic-auth-file=DIR/users.csv", "--enable-bootstrap-token-auth", "--audit-policy-file=DIR/policy.yaml", "--audit-log-path=DIR/audit.log")
+		"--audit-webhook-config-file=DIR/audit.kubeconfig", "--basic-auth-file=DIR/users.csv", "--htpasswd-file=DIR/users",
+		"--hashed-token-file=DIR/hashed", "--authentication-config=DIR/issuers.yaml", "--authorization-mode=RBAC,Webhook",
+		"--authorization-webhook-config-file=DIR/access.kubeconfig", "--authorization-webhook-version=v1", "--enable-bootstrap-token-auth", "--audit-policy-file=DIR/policy.yaml", "--audit-log-path=DIR/audit.log")
 	w.namespace("x")
 	w.account("x", "sa")
 	secrets := map[string]string{
 		"static token": "canary-static", "password in the file": "canary-password",
 		"token for the webhook": "canary-webhook", "token for the audit webhook": "canary-audit-webhook",
+		"token for the access webhook": "canary-access-webhook", "hashed token": "canary-hashed-token-of-128-bits",
+		"hash of a password": horse, "password of that hash": "correct horse", "token of another issuer": dex.token("jo"),
 	}
 	plant := func(name string) string {
 		secrets[name] = "canary-" + strings.ReplaceAll(name, " ", "-")
@@ -78,6 +84,18 @@ func TestSecrecy(t *testing.T) {
 	if code := withPassword("ann", "canary-password"); code != http.StatusCreated {
 		t.Errorf("a right password: %d", code)
 	}
+	if code := withPassword("jane", "correct horse"); code != http.StatusCreated {
+		t.Errorf("a right password for a hash: %d", code)
+	}
+	for _, name := range []string{"hashed token", "token of another issuer"} {
+		if _, a := w.as(credential{token: secrets[name]}).whoami(); a.code != http.StatusCreated {
+			t.Errorf("%s: %d", name, a.code)
+		}
+		w.admin.review(secrets[name])
+	}
+	w.as(credential{token: flip(secrets["token of another issuer"])}).whoami()
+	// The webhook of access is asked, and its answer is no review of access.
+	w.as(credential{token: secrets["hashed token"]}).ask("GET", "/api/v1/nodes", nil)
 	// Credentials that are refused, in every place that people put them.
 	w.as(credential{token: plant("bad token")}).whoami()
 	w.admin.review(plant("reviewed token"))
@@ -121,7 +139,7 @@ func TestSecrecy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(secrets) < 40 {
+	if len(secrets) < 45 {
 		t.Errorf("only %d secrets are planted", len(secrets))
 	}
 	for place, text := range map[string]string{
