@@ -16,7 +16,7 @@ var layers = []layer{
 	{"files", []string{"internal/pki/wholefile"}},
 	{"mechanism", []string{
 		"internal/compact", "internal/config/strictyaml", "internal/etcd", "internal/etcd/...", "internal/fieldname", "internal/flight", "internal/jose", "internal/keyring",
-		"internal/keyset", "internal/kubeconfig", "internal/listener", "internal/outcall", "internal/passhash", "internal/pki", "internal/reload", "internal/secretcsv", "internal/tarpit", "internal/turns",
+		"internal/keyset", "internal/kubeconfig", "internal/listener", "internal/outcall", "internal/passhash", "internal/pki", "internal/podrefs", "internal/reload", "internal/secretcsv", "internal/tarpit", "internal/turns",
 	}},
 	{"contracts", []string{"authn", "authz"}},
 	{"decision", []string{
@@ -26,7 +26,7 @@ var layers = []layer{
 	}},
 	{"surface", []string{
 		"guard", "kubeauth",
-		"internal/api", "internal/api/...", "internal/console", "internal/gateway", "internal/health", "internal/metrics",
+		"internal/api", "internal/api/...", "internal/console", "internal/gateway", "internal/health", "internal/metrics", "internal/openid",
 	}},
 	{"assembly", []string{"internal/config", "internal/config/...", "internal/door", "internal/server", "internal/server/..."}},
 	{"command", []string{"cmd/..."}},

@@ -55,6 +55,7 @@ type fixture struct {
 	key     *ecdsa.PrivateKey
 	kid     string
 	used    []string
+	counted []serviceaccount.Use
 }
 
 func newKey(t testing.TB) *ecdsa.PrivateKey {
@@ -98,6 +99,7 @@ func newFixture(t testing.TB) *fixture {
 		LegacyUsed: func(_ context.Context, ns, secret, day string) {
 			f.used = append(f.used, ns+"/"+secret+" "+day)
 		},
+		Count: func(u serviceaccount.Use) { f.counted = append(f.counted, u) },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -136,6 +137,36 @@ func TestLegacyUseIsTold(t *testing.T) {
 	f.used = nil
 	if _, err := f.VerifyToken(authn.Rehearsal(t.Context()), f.store(t, legacy(), nil), nil); err != nil || len(f.used) > 0 {
 		t.Errorf("a rehearsal: %v, told %q", err, f.used)
+	}
+}
+
+// TestCount says which kinds of token are counted, and that a rehearsal is not.
+func TestCount(t *testing.T) {
+	f := newFixture(t)
+	past := time.Now().Unix() - 100
+	for _, tt := range []struct {
+		name  string
+		token string
+		want  []serviceaccount.Use
+	}{
+		{"valid", f.sign(t, claims()), []serviceaccount.Use{serviceaccount.UsedValid}},
+		{"stale", f.sign(t, claims(binding(object{"warnafter": past}))), []serviceaccount.Use{serviceaccount.UsedStale}},
+		{"other audience", f.sign(t, claims(object{"aud": "vault"})), nil},
+		{"expired", f.sign(t, claims(object{"exp": past})), nil},
+		{"manual", f.store(t, legacy(), nil), []serviceaccount.Use{serviceaccount.UsedLegacy, serviceaccount.UsedManual}},
+		{"automatic", f.store(t, legacy(object{prefix + "secret.name": "auto"}), nil), []serviceaccount.Use{serviceaccount.UsedLegacy, serviceaccount.UsedAutomatic}},
+		{"invalid", f.store(t, legacy(object{prefix + "secret.name": "old"}), map[string]string{serviceaccount.InvalidSinceLabel: "2020-01-01"}),
+			[]serviceaccount.Use{serviceaccount.UsedLegacy, serviceaccount.UsedInvalidLegacy}},
+	} {
+		f.counted = nil
+		_, _ = f.VerifyToken(authn.Rehearsal(t.Context()), tt.token, nil)
+		if len(f.counted) > 0 {
+			t.Errorf("%s: a rehearsal counts as %q", tt.name, f.counted)
+		}
+		_, _ = f.VerifyToken(t.Context(), tt.token, nil)
+		if !slices.Equal(f.counted, tt.want) {
+			t.Errorf("%s: counted as %q, want %q", tt.name, f.counted, tt.want)
+		}
 	}
 }
 

@@ -64,6 +64,28 @@ type Config struct {
 	// day (YYYY-MM-DD, UTC) that the label [LastUsedLabel] of its Secret does
 	// not have yet. It must not block.
 	LegacyUsed func(ctx context.Context, namespace, secret, day string)
+	// Count, which may be nil, is told of each judgment of a token that was
+	// presented: at most once in ten seconds for a token that is remembered.
+	Count func(Use)
+}
+
+// A Use is a kind of token that was presented. The values are what Kubernetes'
+// metrics of them are called, between serviceaccount_ and _total.
+type Use string
+
+// The kinds. A legacy token counts twice, as Kubernetes does it.
+const (
+	UsedValid         Use = "valid_tokens"
+	UsedStale         Use = "stale_tokens"
+	UsedLegacy        Use = "legacy_tokens"
+	UsedManual        Use = "legacy_manual_token_uses"
+	UsedAutomatic     Use = "legacy_auto_token_uses"
+	UsedInvalidLegacy Use = "invalid_legacy_auto_token_uses"
+)
+
+// Uses returns all kinds.
+func Uses() []Use {
+	return []Use{UsedValid, UsedStale, UsedLegacy, UsedManual, UsedAutomatic, UsedInvalidLegacy}
 }
 
 // A Verifier verifies tokens of service accounts.
@@ -74,6 +96,7 @@ type Verifier struct {
 	objects    Objects
 	stripes    *authn.Stripes
 	legacyUsed func(ctx context.Context, namespace, secret, day string)
+	count      func(Use)
 	signed     *verified.Table[*claims]
 }
 
@@ -104,6 +127,7 @@ func New(c Config) (*Verifier, error) {
 		objects:    c.Objects,
 		stripes:    c.Stripes,
 		legacyUsed: c.LegacyUsed,
+		count:      c.Count,
 		signed:     signed,
 	}, nil
 }
@@ -187,6 +211,7 @@ func (v *Verifier) judge(ctx context.Context, c *claims, token string, asked []s
 	if len(meant) == 0 {
 		// So are all legacy tokens; one for the server, then.
 		l.annotate("authentication.k8s.io/legacy-token", c.subject)
+		l.use(UsedLegacy)
 		meant = v.audiences
 	}
 	if len(asked) == 0 {

@@ -254,6 +254,11 @@ type ServiceAccounts struct {
 	// etcd servers.
 	// Default: none.
 	SigningKeyFile string `json:"signingKeyFile" flag:"service-account-signing-key-file" path:"read"`
+	// The https URL that the discovery document of the first issuer names for
+	// the key set, where that is published elsewhere too. Without it, that of
+	// this server. Discovery is there for an https issuer without a query.
+	// Default: none.
+	JWKSURI string `json:"jwksURI" flag:"service-account-jwks-uri"`
 	// Whether a token is refused once its service account, or what else it is
 	// bound to, is gone. It always is: false is not accepted.
 	// Default: true.
@@ -270,6 +275,11 @@ type ServiceAccounts struct {
 	// expires, as before Kubernetes 1.24.
 	// Default: false.
 	AutoTokenSecrets bool `json:"autoTokenSecrets" flag:"service-account-auto-token-secrets"`
+	// For how long a token Secret that an account lists has to be unused before
+	// it is marked invalid, and for how long again before it is deleted. Manual
+	// ones are left alone.
+	// Default: 8760h0m0s.
+	LegacyTokenCleanUpPeriod Duration `json:"legacyTokenCleanUpPeriod" flag:"legacy-service-account-token-clean-up-period"`
 	// The file with the CA certificates that clients in a pod shall trust, in
 	// PEM form, for the ConfigMap kube-root-ca.crt and for token Secrets. It is
 	// followed.

@@ -47,7 +47,7 @@ func Default() *Configuration {
 		Authentication: Authentication{
 			Anonymous: true, JWT: defaultJWT(), OIDC: defaultOIDC(), Webhook: defaultTokenWebhook(),
 		},
-		ServiceAccounts: ServiceAccounts{Lookup: true, ExtendTokenExpiration: true},
+		ServiceAccounts: ServiceAccounts{Lookup: true, ExtendTokenExpiration: true, LegacyTokenCleanUpPeriod: Duration(365 * 24 * time.Hour)},
 		Authorization:   Authorization{Modes: []string{ModeRBAC}, Webhook: defaultAccessWebhook()},
 		Audit: Audit{
 			Log: AuditLog{

@@ -87,6 +87,7 @@ max-mutating-requests-inflight          int           200
 max-requests-inflight                   int           400
 oidc-ca-file                            string
 oidc-client-id                          string
+legacy-service-account-token-clean-up-period duration 8760h0m0s        of kube-controller-manager
 oidc-groups-claim                       string
 oidc-groups-prefix                      string
 oidc-issuer-url                         string
@@ -107,6 +108,7 @@ secure-port                             int           6443
 service-account-auto-token-secrets      bool          false             not in kube-apiserver
 service-account-extend-token-expiration bool          true
 service-account-issuer                  stringArray   []
+service-account-jwks-uri                string
 service-account-key-file                stringArray   []
 service-account-lookup                  bool          true
 service-account-max-token-expiration    duration      0s
@@ -231,7 +233,7 @@ func TestExplainFlag(t *testing.T) {
 		{"--secure-prt=1", "--secure-prt: there is no such flag; did you mean --secure-port?"},
 		{"--securePort=1", "--securePort: there is no such flag; did you mean --secure-port?"},
 		{"--etcd-ca-file=x", "--etcd-ca-file: there is no such flag; did you mean --etcd-cafile?"},
-		{"--service-account-jwks-uri=x", "--service-account-jwks-uri: there is no such flag; remove it; --help lists every flag, and flags of kube-apiserver without an effect here are not accepted"},
+		{"--service-node-port-range=x", "--service-node-port-range: there is no such flag; remove it; --help lists every flag, and flags of kube-apiserver without an effect here are not accepted"},
 		{"--secure-port=https", `--secure-port: "https" is not of type int; see --help for the values of each flag`},
 		{"--tls-sni-cert-key=a.crt", `--tls-sni-cert-key: "a.crt" is not of type namedCertKey; see --help for the values of each flag`},
 		{"--tls-sni-cert-key=a,b:", `--tls-sni-cert-key: "a,b:" is not of type namedCertKey; see --help for the values of each flag`},

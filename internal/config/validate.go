@@ -9,18 +9,10 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	cliflag "k8s.io/component-base/cli/flag"
 
 	"gatehouse.dev/gatehouse/internal/issuers"
-)
-
-// The longest and shortest that a service account token may be limited to, as
-// in kube-apiserver.
-const (
-	minTokenExpiration = Duration(time.Hour)
-	maxTokenExpiration = Duration((1 << 32) * time.Second)
 )
 
 // The smallest and largest quota of the embedded etcd, in bytes. Below, the
@@ -310,34 +302,6 @@ func (k *check) etcd() {
 		if plain && *field != "" {
 			k.refuse(field, "remove it, or give only https servers", "is for TLS, and not all of %s use it", k.name(&e.Servers))
 		}
-	}
-}
-
-func (k *check) serviceAccounts() {
-	s := &k.c.ServiceAccounts
-	k.set(&k.c.Authentication.APIAudiences)
-	k.set(&s.KeyFiles)
-	k.set(&s.Issuers)
-	if len(s.Issuers) == 0 {
-		k.refuse(&s.Issuers, "set it to the URL under which clients reach this server", "is not set")
-	}
-	for _, issuer := range s.Issuers {
-		if !strings.Contains(issuer, ":") {
-			continue // a plain string, which RFC 7519 section 2 (StringOrURI) allows
-		}
-		if _, err := url.Parse(issuer); err != nil {
-			k.refuse(&s.Issuers, "write a URL, or a string without a colon", "%q has a colon and is not a URL", issuer)
-		}
-	}
-	if s.SigningKeyFile != "" && len(s.KeyFiles) == 0 {
-		k.refuse(&s.SigningKeyFile, "name the file with its public key as well, or the same file again",
-			"is given without %s", k.name(&s.KeyFiles))
-	}
-	if !s.Lookup {
-		k.refuse(&s.Lookup, "remove it", "cannot be switched off here: a token would outlive its account")
-	}
-	if d := s.MaxTokenExpiration; d != 0 && (d < minTokenExpiration || d > maxTokenExpiration) {
-		k.refuse(&s.MaxTokenExpiration, "choose one from 1h to 2^32 seconds, or 0s for no limit", "%s is out of range", d)
 	}
 }
 

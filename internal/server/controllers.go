@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -16,6 +17,7 @@ import (
 	"gatehouse.dev/gatehouse/internal/controller"
 	"gatehouse.dev/gatehouse/internal/controller/aggregation"
 	"gatehouse.dev/gatehouse/internal/controller/leader"
+	"gatehouse.dev/gatehouse/internal/controller/legacytokens"
 	"gatehouse.dev/gatehouse/internal/controller/namespaces"
 	"gatehouse.dev/gatehouse/internal/controller/rootca"
 	"gatehouse.dev/gatehouse/internal/controller/serviceaccounts"
@@ -40,6 +42,11 @@ func (s *Server) controllers() (*controller.Runner, error) {
 		{Name: "tokens", Run: (&tokens.Controller{
 			Accounts: i.accounts, Secrets: i.secrets, AccountStore: o.accounts, SecretStore: o.secrets,
 			Token: legacyToken(s.signing), CA: s.rootCA, AutoSecrets: s.cfg.ServiceAccounts.AutoTokenSecrets, Log: log,
+		}).Run},
+		{Name: "legacytokens", Run: (&legacytokens.Cleaner{
+			Accounts: i.accounts, Secrets: i.secrets, Pods: i.pods, ConfigMaps: i.configMaps,
+			AccountStore: o.accounts, SecretStore: o.secrets, ConfigMapStore: o.configMaps,
+			Period: time.Duration(s.cfg.ServiceAccounts.LegacyTokenCleanUpPeriod), Log: log,
 		}).Run},
 		{Name: "namespaces", Run: emptier.Run},
 		{Name: "aggregation", Run: (&aggregation.Controller{

@@ -79,13 +79,7 @@ func (s *Server) identify(objects serviceaccount.Objects, digestKey []byte) (*cr
 	if err := errors.Join(err, wrong); err != nil {
 		return nil, err
 	}
-	if c.accountKeys, err = serviceaccount.NewKeys(publicKeys(m.signing)...); err != nil {
-		return nil, err
-	}
-	accounts, err := serviceaccount.New(serviceaccount.Config{
-		Issuers: cfg.ServiceAccounts.Issuers, Audiences: audiences,
-		Keys: c.accountKeys, Objects: objects, Stripes: s.stripes,
-	})
+	accounts, err := s.serviceAccounts(c, objects, audiences)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -36,7 +37,11 @@ func (s *Server) door() (http.Handler, error) {
 	own := newEndpoints()
 	healthy := own.handleHealth(s.healthEndpoints())
 	own.handle("GET /metrics", s.metricsHandler())
-	if err := own.handleIndex(append(append(s.api.Paths(), healthy...), "/metrics")...); err != nil {
+	documents, err := s.handleDiscovery(own)
+	if err != nil {
+		return nil, err
+	}
+	if err := own.handleIndex(slices.Concat(s.api.Paths(), healthy, documents, []string{"/metrics"})...); err != nil {
 		return nil, err
 	}
 	own.handle("POST "+SnapshotPath, http.HandlerFunc(s.serveSnapshot))

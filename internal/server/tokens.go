@@ -9,7 +9,9 @@ import (
 	"k8s.io/apiserver/pkg/audit"
 	"k8s.io/apiserver/pkg/warning"
 
+	"gatehouse.dev/gatehouse/authn/serviceaccount"
 	"gatehouse.dev/gatehouse/internal/api"
+	"gatehouse.dev/gatehouse/internal/controller/legacytokens"
 	"gatehouse.dev/gatehouse/internal/issuing"
 )
 
@@ -52,6 +54,24 @@ func (s *Server) issuer() *issuing.Tokens {
 			Nodes:           live(s, func(o *objects) api.Objects[*corev1.Node] { return o.nodes }),
 		},
 	}
+}
+
+// serviceAccounts builds what verifies the tokens of service accounts.
+func (s *Server) serviceAccounts(c *credentials, objects serviceaccount.Objects, audiences []string) (*serviceaccount.Verifier, error) {
+	var err error
+	if c.accountKeys, err = serviceaccount.NewKeys(publicKeys(s.material.signing)...); err != nil {
+		return nil, err
+	}
+	config := serviceaccount.Config{
+		Issuers: s.cfg.ServiceAccounts.Issuers, Audiences: audiences,
+		Keys: c.accountKeys, Objects: objects, Stripes: s.stripes, Count: s.metrics.AccountTokens(),
+	}
+	if s.objects != nil { // a check of the configuration has no store to write to
+		marker := legacytokens.NewMarker(s.objects.secrets, s.log)
+		c.keepers = append(c.keepers, marker.Run)
+		config.LegacyUsed = marker.Used
+	}
+	return serviceaccount.New(config)
 }
 
 // live reads from a resource that is opened only after the API was built that

@@ -33,7 +33,6 @@ func reasons() map[string]reason {
 		"abac":        {"ABAC lets everybody read and is never read again; write roles instead", true},
 		"admission":   {"admission is configured by the names of plugins alone", false},
 		"signer":      {"tokens are signed with a key in a file, or with one that the server makes", true},
-		"keyset":      {"the key set is not published elsewhere", false},
 		"tls":         {"key exchanges and HTTP/2 cannot be chosen", true},
 	}
 }
@@ -170,8 +169,6 @@ admission:
   admission-control-config-file=
 signer:
   service-account-signing-endpoint=
-keyset:
-  service-account-jwks-uri=
 tls:
   disable-http2-serving?=false
   tls-curve-preferences=
@@ -245,6 +242,7 @@ taken:
   requestheader-username-headers=
   service-account-extend-token-expiration?=true
   service-account-issuer=
+  service-account-jwks-uri=
   service-account-key-file=
   service-account-lookup?=true
   service-account-max-token-expiration=0s
