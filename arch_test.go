@@ -17,6 +17,7 @@ var layers = []layer{
 	{"mechanism", []string{
 		"internal/compact", "internal/config/strictyaml", "internal/etcd", "internal/etcd/...", "internal/fieldname", "internal/flight", "internal/jose", "internal/keyring",
 		"internal/keyset", "internal/kubeconfig", "internal/listener", "internal/outcall", "internal/passhash", "internal/pki", "internal/podrefs", "internal/reload", "internal/secretcsv", "internal/tarpit", "internal/turns",
+		"internal/workload", "internal/workload/...",
 	}},
 	{"contracts", []string{"authn", "authz"}},
 	{"decision", []string{
@@ -28,7 +29,7 @@ var layers = []layer{
 		"guard", "kubeauth",
 		"internal/api", "internal/api/...", "internal/console", "internal/gateway", "internal/health", "internal/metrics", "internal/openid",
 	}},
-	{"assembly", []string{"internal/config", "internal/config/...", "internal/door", "internal/server", "internal/server/..."}},
+	{"assembly", []string{"internal/config", "internal/config/...", "internal/door", "internal/server", "internal/server/...", "internal/workload/runner"}},
 	{"command", []string{"cmd/..."}},
 	{"test", []string{"test/..."}},
 }

@@ -22,6 +22,7 @@ import (
 	"gatehouse.dev/gatehouse/internal/controller/rootca"
 	"gatehouse.dev/gatehouse/internal/controller/serviceaccounts"
 	"gatehouse.dev/gatehouse/internal/controller/tokens"
+	"gatehouse.dev/gatehouse/internal/controller/workloads"
 )
 
 // controllers returns what keeps the objects as they should be. Where other
@@ -51,6 +52,9 @@ func (s *Server) controllers() (*controller.Runner, error) {
 		{Name: "namespaces", Run: emptier.Run},
 		{Name: "aggregation", Run: (&aggregation.Controller{
 			Roles: i.clusterRoles, Store: o.clusterRoles, Union: s.union, Log: log,
+		}).Run},
+		{Name: "workloads", Run: (&workloads.Controller{
+			Pods: i.pods, Leases: i.leases, PodStore: o.pods, LeaseStore: o.leases, Log: log,
 		}).Run},
 		{Name: "encryption", Run: s.rewriteSecrets},
 	}}

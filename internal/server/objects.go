@@ -34,13 +34,13 @@ type objects struct {
 
 // informers follow the resources that decisions and controllers rest on.
 type informers struct {
-	namespaces, accounts, secrets, configMaps, pods, nodes cache.SharedIndexInformer
-	roles, clusterRoles, bindings, cluster                 cache.SharedIndexInformer
+	namespaces, accounts, secrets, configMaps, pods, nodes, leases cache.SharedIndexInformer
+	roles, clusterRoles, bindings, cluster                         cache.SharedIndexInformer
 }
 
 func (i *informers) all() []cache.SharedIndexInformer {
 	return []cache.SharedIndexInformer{
-		i.namespaces, i.accounts, i.secrets, i.configMaps, i.pods, i.nodes,
+		i.namespaces, i.accounts, i.secrets, i.configMaps, i.pods, i.nodes, i.leases,
 		i.roles, i.clusterRoles, i.bindings, i.cluster,
 	}
 }
@@ -79,7 +79,7 @@ func openObjects(a *api.API) (*objects, error) {
 	}
 	o.informers = informers{
 		namespaces: o.namespaces.Informer(), accounts: o.accounts.Informer(), secrets: o.secrets.Informer(),
-		configMaps: o.configMaps.Informer(), pods: o.pods.Informer(), nodes: o.nodes.Informer(),
+		configMaps: o.configMaps.Informer(), pods: o.pods.Informer(), nodes: o.nodes.Informer(), leases: o.leases.Informer(),
 		roles: o.roles.Informer(), clusterRoles: o.clusterRoles.Informer(),
 		bindings: o.bindings.Informer(), cluster: o.cluster.Informer(),
 	}
