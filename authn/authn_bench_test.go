@@ -79,7 +79,7 @@ func newDoor(t testing.TB) *door {
 		Issuers: []string{"api"}, Keys: keys, Objects: everything{}, Stripes: d.stripes,
 	})
 	must(err)
-	table, err := verified.NewTable[*authn.Result](1 << 14)
+	table, err := verified.NewResults(1 << 14)
 	must(err)
 	d.chain = authn.OrAnonymous(
 		authn.Chain(

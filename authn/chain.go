@@ -38,7 +38,7 @@ func (c chain) climb(r *http.Request, l *ladder) (*Result, error) {
 }
 
 // usual is how many answers are kept without allocating.
-const usual = 12
+const usual = 8
 
 // together returns one error for answers of which none is an identity: if there
 // is a bad one, it has them all.

@@ -232,7 +232,7 @@ func (m mapped) login(t *testing.T, user string, groups []string) (*authn.Result
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, err := verified.NewTable[*authn.Result](8)
+	table, err := verified.NewResults(8)
 	if err != nil {
 		t.Fatal(err)
 	}

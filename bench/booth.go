@@ -205,7 +205,7 @@ func (b *booth) buildOurs(tokenFile string, issuers, remember int) (authn.Authen
 	if err != nil {
 		return nil, err
 	}
-	table, err := verified.NewTable[*authn.Result](remember)
+	table, err := verified.NewResults(remember)
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ func growth(t *measure.Table) error {
 		b := &booth{}
 		var tokens []string
 		b.accounts, tokens = accountTokens(n)
-		table, err := verified.NewTable[*authn.Result](max(n, 64) * 2)
+		table, err := verified.NewResults(max(n, 64) * 2)
 		if err != nil {
 			return err
 		}
@@ -118,7 +118,7 @@ func million(t *measure.Table, dir string) error {
 	t.Alone("memory for a token", fmt.Sprintf("%.0f bytes (upstream %.0f)", ourBytes, theirBytes), ourBytes > theirBytes, "upstream's")
 
 	rand.Shuffle(len(tokens), func(i, j int) { tokens[i], tokens[j] = tokens[j], tokens[i] })
-	table, err := verified.NewTable[*authn.Result](4 * population)
+	table, err := verified.NewResults(4 * population)
 	if err != nil {
 		return err
 	}

@@ -327,7 +327,7 @@ func TestEnds(t *testing.T) {
 				w := newWorld()
 				expires := time.Now().Add(time.Minute)
 				w.put(name, good(map[string]string{"expiration": expires.UTC().Format(time.RFC3339)}), true)
-				table, err := verified.NewTable[*authn.Result](16)
+				table, err := verified.NewResults(16)
 				if err != nil {
 					t.Fatal(err)
 				}

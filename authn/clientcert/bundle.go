@@ -24,7 +24,7 @@ type Bundle struct {
 	current atomic.Pointer[roots]
 	// known are the chains that were verified, and uses how many authenticators
 	// there are of them.
-	known *verified.Table[*proof]
+	known *verified.Table[proof, *proof]
 	uses  atomic.Uint64
 }
 
@@ -44,7 +44,7 @@ type roots struct {
 // it, or a bad one. Notify, which may be nil, is called after each later reading
 // of the file: with nil once it is in force, or with what is wrong.
 func OpenBundle(path string, notify func(error)) (*Bundle, error) {
-	known, err := verified.NewTable[*proof](rememberedChains)
+	known, err := verified.NewTable[proof](rememberedChains)
 	if err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ const (
 // An Authenticator authenticates requests by Basic authentication.
 type Authenticator struct {
 	sources []*Source
-	table   *verified.Table[*login]
+	table   *verified.Table[login, *login]
 	guard   *guard
 	flights flight.Group[sent, *authn.Result]
 
@@ -71,7 +71,7 @@ type login struct {
 // New returns an authenticator of the passwords in sources. If a name is in
 // several, the first decides alone.
 func New(sources ...*Source) (*Authenticator, error) {
-	table, err := verified.NewTable[*login](remembered)
+	table, err := verified.NewTable[login](remembered)
 	if err != nil {
 		return nil, fmt.Errorf("making the table of compared passwords: %w", err)
 	}
@@ -161,8 +161,7 @@ func (a *Authenticator) attempt(ctx context.Context, peer netip.Addr, p pair, ke
 		return nil, account.refuse(authn.Revoked, "user %q (%s) was changed or removed while the password was compared")
 	}
 	account.welcome(peer, now)
-	a.table.Store(key, l, now)
-	return &l.Result, nil
+	return &a.table.Store(key, l, now).Result, nil
 }
 
 // rehearse compares a password that nobody has presented, and neither remembers

@@ -97,7 +97,7 @@ type Verifier struct {
 	stripes    *authn.Stripes
 	legacyUsed func(ctx context.Context, namespace, secret, day string)
 	count      func(Use)
-	signed     *verified.Table[*claims]
+	signed     *verified.Table[claims, *claims]
 }
 
 // New returns a verifier.
@@ -116,7 +116,7 @@ func New(c Config) (*Verifier, error) {
 	if c.Remember == 0 {
 		c.Remember = remembered
 	}
-	signed, err := verified.NewTable[*claims](c.Remember)
+	signed, err := verified.NewTable[claims](c.Remember)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +154,7 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 			return nil, err
 		}
 		if c.Fresh(now) {
-			v.signed.Store(key, c, now)
+			c = v.signed.Store(key, c, now)
 		}
 	}
 	res, err := v.judge(ctx, c, token, audiences, now)

@@ -11,13 +11,14 @@ import (
 	"fmt"
 	"hash"
 	"sync"
+	"unsafe"
 )
 
-// A digester computes keys under a random key of its own, of what was written
-// into a scratch. It takes the scratch back.
+// A digester computes keys under a random key of its own, of data and of the
+// label in a scratch. It takes the scratch back, and keeps nothing of data.
 type digester interface {
 	scratch() *scratch
-	sum(*scratch) Key
+	sum(s *scratch, data []byte) Key
 }
 
 // newDigester returns a digester with a fresh random key. In FIPS 140 mode that
@@ -40,41 +41,75 @@ func NewDigester() (*Digester, error) {
 
 // Key is [Table.Key].
 func (d *Digester) Key(kind, credential string, audiences []string) Key {
-	s := d.digest.scratch()
-	write(s, kind, credential, audiences)
-	return d.digest.sum(s)
+	return keyOf(d.digest, kind, credential, audiences)
 }
 
 // scratch is what one computation needs, so that none of it is allocated.
 type scratch struct {
-	message []byte
-	nonce   [12]byte
-	out     [sha256.Size]byte
-	mac     hash.Hash
+	// label says what the digested bytes are. In its first byte is 0 if they are
+	// what frame has written, else one more than the length of a kind that follows,
+	// and they are the credential itself.
+	label [12]byte
+	frame []byte
+	out   [sha256.Size]byte
+	mac   hash.Hash
 }
 
-// write puts into s.message what a credential is presented as, all that it is
-// bound to, and the credential. Every part but the last is preceded by its
-// length, and their number by itself, so that no two ways to split the same
-// bytes are alike.
-func write[T string | []byte](s *scratch, kind, credential string, parts []T) {
-	m := binary.AppendUvarint(s.message[:0], uint64(len(kind)))
-	m = append(m, kind...)
-	m = binary.AppendUvarint(m, uint64(len(parts)))
-	for _, p := range parts {
-		m = binary.AppendUvarint(m, uint64(len(p)))
-		m = append(m, p...)
+// keyOf returns the key of a text. One that is for the server alone, as nearly
+// all are, is digested where it lies: that takes less time than to copy it, and
+// leaves no copy of a secret.
+func keyOf(d digester, kind, credential string, audiences []string) Key {
+	s := d.scratch()
+	if len(audiences) > 0 || len(kind) >= len(s.label) {
+		return sumFrame(d, s, kind, credential, audiences)
 	}
-	s.message = append(m, credential...)
+	s.label = [len(s.label)]byte{byte(1 + len(kind))}
+	copy(s.label[1:], kind)
+	// Safe, as nobody writes to it: both digesters only read their data.
+	return d.sum(s, unsafe.Slice(unsafe.StringData(credential), len(credential)))
 }
 
-// wipe forgets the credential.
-func (s *scratch) wipe() { clear(s.message) }
+func keyOfParts(d digester, kind string, parts [][]byte) Key {
+	return sumFrame(d, d.scratch(), kind, "", parts)
+}
 
-// A gmac is AES-GMAC (NIST SP 800-38D) with one fixed nonce, and one more
-// encryption of the result under another key. GHASH alone is linear: with the
-// tag as it is, the time that look-ups take might in the end tell the hash key
-// to somebody who chooses the messages.
+// sumFrame digests what a credential is presented as, all that it is bound to,
+// and the credential. Every part but the last is preceded by its length, and
+// their number by itself, so that no two ways to split the same bytes are alike.
+func sumFrame[T string | []byte](d digester, s *scratch, kind, credential string, parts []T) Key {
+	f := binary.AppendUvarint(s.frame[:0], uint64(len(kind)))
+	f = append(f, kind...)
+	f = binary.AppendUvarint(f, uint64(len(parts)))
+	for _, p := range parts {
+		f = binary.AppendUvarint(f, uint64(len(p)))
+		f = append(f, p...)
+	}
+	s.frame, s.label = append(f, credential...), [len(s.label)]byte{}
+	defer clear(s.frame) // of the credential
+	return d.sum(s, s.frame)
+}
+
+// keySize is that of AES-128. A digest has 128 bits as well, and neither outlives
+// the process.
+const keySize = 16
+
+// A gmac is AES-GMAC (NIST SP 800-38D) with the label as its nonce, and one more
+// encryption of the result under another key.
+//
+// A label is used for many messages, which GMAC must not be where its tags are
+// seen. Here they never are, and what is asked of it is less: that no two
+// different credentials have one key. The tag is GHASH of the message, masked
+// with what AES makes of the label. For any two different messages, chosen without
+// knowing the key of GHASH, the difference of their hashes is any one value with a
+// chance of at most n/2^128, n being their length in blocks (of 16 KiB: 1,025):
+// zero, which two of one label need to collide, or the difference of two masks,
+// which two of different labels need. One message of two labels never collides, as
+// AES is a permutation. So q credentials collide anywhere with a chance of at most
+// q*q*n/2^129; 2^32 of them, with one below 2^-54.
+//
+// But GHASH is linear: with the tag as it is, the time that look-ups take might
+// in the end tell its key to somebody who chooses the messages. After the second
+// encryption, what decides where a key lies looks random to him.
 type gmac struct {
 	aead  cipher.AEAD
 	block cipher.Block
@@ -82,14 +117,14 @@ type gmac struct {
 }
 
 func newGMAC() (*gmac, error) {
-	var key [64]byte
+	var key [2 * keySize]byte
 	rand.Read(key[:]) // never fails (crypto/rand)
 	defer clear(key[:])
-	inner, err := aes.NewCipher(key[:32])
+	inner, err := aes.NewCipher(key[:keySize])
 	if err != nil {
 		return nil, fmt.Errorf("making a digest key: %w", err)
 	}
-	outer, err := aes.NewCipher(key[32:])
+	outer, err := aes.NewCipher(key[keySize:])
 	if err != nil {
 		return nil, fmt.Errorf("making a digest key: %w", err)
 	}
@@ -102,16 +137,15 @@ func newGMAC() (*gmac, error) {
 
 func (g *gmac) scratch() *scratch { return g.pool.Get().(*scratch) }
 
-func (g *gmac) sum(s *scratch) Key {
-	tag := g.aead.Seal(s.out[:0], s.nonce[:], nil, s.message)
+func (g *gmac) sum(s *scratch, data []byte) Key {
+	tag := g.aead.Seal(s.out[:0], s.label[:], nil, data)
 	g.block.Encrypt(tag, tag)
 	k := Key(tag)
-	s.wipe()
 	g.pool.Put(s)
 	return k
 }
 
-// An hmacDigest is HMAC-SHA-256, cut to 128 bits.
+// An hmacDigest is HMAC-SHA-256 of label and data, cut to 128 bits.
 type hmacDigest struct{ pool sync.Pool }
 
 func newHMAC() *hmacDigest {
@@ -122,11 +156,11 @@ func newHMAC() *hmacDigest {
 
 func (h *hmacDigest) scratch() *scratch { return h.pool.Get().(*scratch) }
 
-func (h *hmacDigest) sum(s *scratch) Key {
+func (h *hmacDigest) sum(s *scratch, data []byte) Key {
 	s.mac.Reset()
-	s.mac.Write(s.message)
+	s.mac.Write(s.label[:])
+	s.mac.Write(data)
 	k := Key(s.mac.Sum(s.out[:0])[:len(Key{})])
-	s.wipe()
 	h.pool.Put(s)
 	return k
 }

@@ -8,9 +8,7 @@ func Digesters() (map[string]func(kind, credential string, audiences []string) K
 	}
 	with := func(d digester) func(string, string, []string) Key {
 		return func(kind, credential string, audiences []string) Key {
-			s := d.scratch()
-			write(s, kind, credential, audiences)
-			return d.sum(s)
+			return keyOf(d, kind, credential, audiences)
 		}
 	}
 	return map[string]func(string, string, []string) Key{"gmac": with(g), "hmac": with(newHMAC())}, nil

@@ -75,7 +75,7 @@ func TestEveryAnswerIsItsAskers(t *testing.T) {
 	case os.Getenv("GATEHOUSE_NIGHTLY") == "1":
 		rounds = 130_000
 	}
-	tab := table(t, size)
+	tab := results(t, size)
 	// The names are such that parts of one are parts of another.
 	var sources []*source
 	var verifiers []authn.TokenVerifier

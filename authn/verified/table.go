@@ -22,9 +22,9 @@ import (
 	"time"
 )
 
-// A Fresh value knows when it must not be used any more.
-type Fresh interface {
-	comparable
+// A Fresh value is a *T that knows when it must not be used any more.
+type Fresh[T any] interface {
+	*T
 	Fresh(now time.Time) bool
 }
 
@@ -38,35 +38,37 @@ const (
 
 // A Table is a bounded table of verified credentials. Make one with [NewTable].
 // All methods may be called at the same time.
-type Table[V Fresh] struct {
+type Table[T any, P Fresh[T]] struct {
 	digest  digester
-	buckets []bucket[V]
+	buckets []bucket[T]
 	locks   [writeLocks]sync.Mutex
 	counts  [writeLocks]count
 }
 
 // A count is of the look-ups in a part of the table, in a cache line of its own.
 type count struct {
-	hits, misses atomic.Uint64
-	_            [48]byte
+	lookups, misses atomic.Uint64
+	_               [48]byte
 }
 
 // A bucket is written under the lock of its index. A reader may see a tag
 // without its entry or the other way round; the whole digest in the entry,
 // which never changes, settles it.
-type bucket[V Fresh] struct {
+type bucket[T any] struct {
 	tags    [ways]atomic.Uint64
-	entries [ways]atomic.Pointer[entry[V]]
+	entries [ways]atomic.Pointer[entry[T]]
 }
 
-type entry[V Fresh] struct {
+// The value is in the entry itself: whoever has the one from memory that is far
+// away need not go there a second time for the other.
+type entry[T any] struct {
 	key   Key
-	value V
+	value T
 }
 
 // NewTable returns an empty table with room for at least size entries, at 16
-// bytes for each room and about 40 more for each entry besides its value.
-func NewTable[V Fresh](size int) (*Table[V], error) {
+// bytes for each room and each entry besides its value.
+func NewTable[T any, P Fresh[T]](size int) (*Table[T, P], error) {
 	digest, err := newDigester()
 	if err != nil {
 		return nil, err
@@ -75,7 +77,7 @@ func NewTable[V Fresh](size int) (*Table[V], error) {
 	for n*ways < size {
 		n *= 2
 	}
-	return &Table[V]{digest: digest, buckets: make([]bucket[V], n)}, nil
+	return &Table[T, P]{digest: digest, buckets: make([]bucket[T], n)}, nil
 }
 
 // A Key stands for one credential in one table. It is no secret to the process,
@@ -83,59 +85,57 @@ func NewTable[V Fresh](size int) (*Table[V], error) {
 type Key [16]byte
 
 // Key returns the key of a credential that is presented as kind for audiences.
-func (t *Table[V]) Key(kind, credential string, audiences []string) Key {
-	s := t.digest.scratch()
-	write(s, kind, credential, audiences)
-	return t.digest.sum(s)
+func (t *Table[T, P]) Key(kind, credential string, audiences []string) Key {
+	return keyOf(t.digest, kind, credential, audiences)
 }
 
 // KeyOfParts returns the key of a credential of several parts, such as a chain
 // of certificates, that is presented as kind. A table is for texts or for these.
-func (t *Table[V]) KeyOfParts(kind string, parts [][]byte) Key {
-	s := t.digest.scratch()
-	write(s, kind, "", parts)
-	return t.digest.sum(s)
+func (t *Table[T, P]) KeyOfParts(kind string, parts [][]byte) Key {
+	return keyOfParts(t.digest, kind, parts)
 }
 
-func (t *Table[V]) bucket(k Key) (b *bucket[V], index, tag uint64) {
+func (t *Table[T, P]) bucket(k Key) (b *bucket[T], index, tag uint64) {
 	index = binary.LittleEndian.Uint64(k[:8]) & uint64(len(t.buckets)-1)
 	return &t.buckets[index], index, binary.LittleEndian.Uint64(k[8:])
 }
 
-// Lookup returns the value that was stored for k, or the zero value if there is
-// none that is fresh at now.
-func (t *Table[V]) Lookup(k Key, now time.Time) V {
+// Lookup returns the value that was stored for k, or nil if there is none that is
+// fresh at now. It is shared, and must not be changed.
+func (t *Table[T, P]) Lookup(k Key, now time.Time) P {
 	b, index, tag := t.bucket(k)
 	count := &t.counts[index%writeLocks]
+	// First, because the processor fetches nothing ahead across it.
+	count.lookups.Add(1)
 	for i := range b.tags {
 		if b.tags[i].Load() != tag {
 			continue
 		}
-		if e := b.entries[i].Load(); e != nil && e.key == k && e.value.Fresh(now) {
-			count.hits.Add(1)
-			return e.value
+		if e := b.entries[i].Load(); e != nil && e.key == k && P(&e.value).Fresh(now) {
+			return &e.value
 		}
 	}
 	count.misses.Add(1)
-	var none V
-	return none
+	return nil
 }
 
-// Store keeps v for k, in place of what was kept for k before. Only what was
-// verified may be stored.
-func (t *Table[V]) Store(k Key, v V, now time.Time) {
+// Store keeps a copy of v for k, in place of what was kept for k before, and
+// returns it. Only what was verified may be stored.
+func (t *Table[T, P]) Store(k Key, v P, now time.Time) P {
 	b, index, tag := t.bucket(k)
 	lock := &t.locks[index%writeLocks]
 	lock.Lock()
 	defer lock.Unlock()
-	i := b.victim(k, now)
-	b.entries[i].Store(&entry[V]{k, v})
+	i := victim[T, P](b, k, now)
+	e := &entry[T]{k, *v}
+	b.entries[i].Store(e)
 	b.tags[i].Store(tag)
+	return &e.value
 }
 
 // victim returns the place for k: its own if it has one, else a free one, else
 // one that is not fresh, else any.
-func (b *bucket[V]) victim(k Key, now time.Time) int {
+func victim[T any, P Fresh[T]](b *bucket[T], k Key, now time.Time) int {
 	// The digest is as good as random, and costs nothing.
 	place, settled := int(k[15]%ways), false
 	for i := range b.entries {
@@ -143,7 +143,7 @@ func (b *bucket[V]) victim(k Key, now time.Time) int {
 		if e != nil && e.key == k {
 			return i
 		}
-		if !settled && (e == nil || !e.value.Fresh(now)) {
+		if !settled && (e == nil || !P(&e.value).Fresh(now)) {
 			place, settled = i, true
 		}
 	}
@@ -152,16 +152,18 @@ func (b *bucket[V]) victim(k Key, now time.Time) int {
 
 // Stats returns how many look-ups found something fresh so far, and how many did
 // not.
-func (t *Table[V]) Stats() (hits, misses uint64) {
+func (t *Table[T, P]) Stats() (hits, misses uint64) {
+	var lookups uint64
 	for i := range t.counts {
-		hits += t.counts[i].hits.Load()
+		// In this order: each look-up counts itself before its miss.
 		misses += t.counts[i].misses.Load()
+		lookups += t.counts[i].lookups.Load()
 	}
-	return hits, misses
+	return lookups - misses, misses
 }
 
 // Len counts the entries, fresh or not. It looks at every room.
-func (t *Table[V]) Len() int {
+func (t *Table[T, P]) Len() int {
 	n := 0
 	for i := range t.buckets {
 		for j := range t.buckets[i].entries {

@@ -10,7 +10,38 @@ import (
 )
 
 // Results is a table of verified bearer tokens.
-type Results = Table[*authn.Result]
+type Results = Table[remembered, *remembered]
+
+// NewResults is [NewTable] for [Tokens].
+func NewResults(size int) (*Results, error) { return NewTable[remembered](size) }
+
+// usualRests is how many generations most results rest on at most.
+const usualRests = 4
+
+// A remembered result has what it rests on beside it, so that nothing has to be
+// fetched from far away before the generations themselves are.
+type remembered struct {
+	authn.Result
+	rests [usualRests]authn.Stamp // the first of Rests
+}
+
+// Fresh implements [Fresh] as [authn.Result] does.
+func (r *remembered) Fresh(now time.Time) bool {
+	if !r.Until.IsZero() && !now.Before(r.Until) {
+		return false
+	}
+	for i := range r.rests {
+		if !r.rests[i].Current() {
+			return false
+		}
+	}
+	for i := usualRests; i < len(r.Rests); i++ {
+		if !r.Rests[i].Current() {
+			return false
+		}
+	}
+	return true
+}
 
 type tokens struct {
 	table  *Results
@@ -34,13 +65,15 @@ func (t *tokens) VerifyToken(ctx context.Context, token string, audiences []stri
 	}
 	key := t.table.Key(string(t.method), token, audiences)
 	now := time.Now()
-	if res := t.table.Lookup(key, now); res != nil {
-		return res, nil
+	if known := t.table.Lookup(key, now); known != nil {
+		return &known.Result, nil
 	}
 	// Several of those behind are going to look whose JWT it is.
 	res, err := t.verify.VerifyToken(compact.Once(ctx), token, audiences)
 	if err == nil && res != nil && ends(res) {
-		t.table.Store(key, res, now)
+		known := remembered{Result: *res}
+		copy(known.rests[:], res.Rests)
+		return &t.table.Store(key, &known, now).Result, nil
 	}
 	return res, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -18,9 +19,18 @@ func result(name string, rests ...authn.Stamp) *authn.Result {
 	return &authn.Result{Identity: &identity.Identity{Name: name}, Rests: rests}
 }
 
-func table(t testing.TB, size int) *verified.Results {
+func table(t testing.TB, size int) *verified.Table[authn.Result, *authn.Result] {
 	t.Helper()
-	tab, err := verified.NewTable[*authn.Result](size)
+	tab, err := verified.NewTable[authn.Result](size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tab
+}
+
+func results(t testing.TB, size int) *verified.Results {
+	t.Helper()
+	tab, err := verified.NewResults(size)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,6 +56,18 @@ func TestKeyBindsEveryPart(t *testing.T) {
 		{"a", "token\x00", nil},
 		{"a", "token" + strings.Repeat("\x00", 16), nil},
 		{"a", "", nil},
+		{"", "", nil},
+		// What is digested of others, with the length of the kind and their number.
+		{"", "\x01a\x00token", nil},
+		{"", "a\x00token", nil},
+		{"", "\x01a\x01\x01xtoken", nil},
+		{"\x00", "token", nil},
+		// The longest kind that is in the label, and longer ones.
+		{"elevenbytes", "token", nil},
+		{"elevenbytes", "ttoken", nil},
+		{"elevenbytest", "token", nil},
+		{"elevenbytestt", "oken", nil},
+		{"", "\x0celevenbytest\x00token", nil},
 	}
 	digesters, err := verified.Digesters()
 	if err != nil {
@@ -84,7 +106,7 @@ func TestLookup(t *testing.T) {
 	}
 	want := result("jane", gen.Stamp())
 	tab.Store(k, want, now)
-	if got := tab.Lookup(k, now); got != want {
+	if got := tab.Lookup(k, now); got == nil || got.Identity != want.Identity {
 		t.Fatalf("Lookup = %v, want %v", got, want)
 	}
 	if got := tab.Lookup(tab.Key("bearer", "secret", []string{"other"}), now); got != nil {
@@ -96,7 +118,7 @@ func TestLookup(t *testing.T) {
 	}
 	next := result("jane", gen.Stamp())
 	tab.Store(k, next, now)
-	if got := tab.Lookup(k, now); got != next || tab.Len() != 1 {
+	if got := tab.Lookup(k, now); got == nil || got.Identity != next.Identity || tab.Len() != 1 {
 		t.Errorf("Lookup = %v of %d entries, want the new one alone", got, tab.Len())
 	}
 	if tab.Store(k, next, now); tab.Len() != 1 {
@@ -106,6 +128,10 @@ func TestLookup(t *testing.T) {
 		t.Errorf("%d hits and %d misses, want 2 and 3", hits, misses)
 	}
 	next.Until = now.Add(time.Minute)
+	if got := tab.Lookup(k, now.Add(time.Minute)); got == nil {
+		t.Error("an entry changes with what it was made from")
+	}
+	tab.Store(k, next, now)
 	if tab.Lookup(k, now.Add(time.Minute)) != nil {
 		t.Error("an entry is used at the moment it ends")
 	}
@@ -198,10 +224,10 @@ func TestTokensRemembers(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := &counter{answer: tt.answer, err: tt.err}
-			v := verified.Tokens(table(t, 8), "StaticToken", c)
+			v := verified.Tokens(results(t, 8), "StaticToken", c)
 			for range 3 {
 				got, err := v.VerifyToken(t.Context(), tt.token, nil)
-				if got != tt.answer || err != tt.err {
+				if !reflect.DeepEqual(got, tt.answer) || err != tt.err {
 					t.Fatalf("VerifyToken = %v, %v, want %v, %v", got, err, tt.answer, tt.err)
 				}
 			}
@@ -212,9 +238,37 @@ func TestTokensRemembers(t *testing.T) {
 	}
 }
 
+// However many things a result rests on, each of them ends it.
+func TestEveryRestCounts(t *testing.T) {
+	for n := range 8 {
+		gens := make([]authn.Generation, n+1)
+		var rests []authn.Stamp
+		for i := range gens {
+			rests = append(rests, gens[i].Stamp())
+		}
+		for i := range gens {
+			c := &counter{answer: result("jane", rests...)}
+			v := verified.Tokens(results(t, 8), "m", c)
+			for range 2 {
+				if _, err := v.VerifyToken(t.Context(), "token", nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c.calls != 1 {
+				t.Fatalf("of %d: verified %d times before a change, want 1", n+1, c.calls)
+			}
+			gens[i].Bump()
+			if _, err := v.VerifyToken(t.Context(), "token", nil); err != nil || c.calls != 2 {
+				t.Errorf("of %d: change of number %d is not seen", n+1, i+1)
+			}
+			rests[i] = gens[i].Stamp()
+		}
+	}
+}
+
 func TestHitAllocatesNothing(t *testing.T) {
 	var gen authn.Generation
-	v := verified.Tokens(table(t, 8), "m", &counter{answer: result("jane", gen.Stamp())})
+	v := verified.Tokens(results(t, 8), "m", &counter{answer: result("jane", gen.Stamp())})
 	token, auds := strings.Repeat("x", 1000), []string{"api"}
 	n := testing.AllocsPerRun(100, func() { v.VerifyToken(t.Context(), token, auds) })
 	// The race detector empties pools at random.

@@ -58,8 +58,8 @@ type Config struct {
 type Verifier struct {
 	cfg      Config
 	inForce  authn.Generation
-	accepted *verified.Table[*authn.Result]
-	refused  *verified.Table[*refusal]
+	accepted *verified.Table[authn.Result, *authn.Result]
+	refused  *verified.Table[refusal, *refusal]
 	asking   flight.Group[verified.Key, *authn.Result]
 }
 
@@ -87,10 +87,10 @@ func New(cfg Config) (*Verifier, error) {
 	v := &Verifier{cfg: cfg}
 	v.cfg.Audiences, v.cfg.Reserved = slices.Clone(cfg.Audiences), slices.Clone(cfg.Reserved)
 	var err error
-	if v.accepted, err = verified.NewTable[*authn.Result](remembered); err != nil {
+	if v.accepted, err = verified.NewTable[authn.Result](remembered); err != nil {
 		return nil, err
 	}
-	v.refused, err = verified.NewTable[*refusal](remembered)
+	v.refused, err = verified.NewTable[refusal](remembered)
 	return v, err
 }
 
@@ -146,7 +146,7 @@ func (v *Verifier) ask(ctx context.Context, key verified.Key, token string, aske
 	switch {
 	case err == nil:
 		res.Until, res.Rests = until, []authn.Stamp{stamp}
-		v.accepted.Store(key, res, now)
+		return v.accepted.Store(key, res, now), nil
 	case !errors.Is(err, errSaid):
 		// As upstream: what it gives a reason for may have been its own failure.
 		v.refused.Store(key, &refusal{err, until, stamp}, now)

@@ -63,7 +63,7 @@ type Config struct {
 // An Authorizer asks a webhook. Use [New].
 type Authorizer struct {
 	cfg             Config
-	allowed, denied *verified.Table[*answer]
+	allowed, denied *verified.Table[answer, *answer]
 	asking          flight.Group[verified.Key, *answer]
 	rooms           sync.Pool // of *[]string, for the parts of a question
 }
@@ -90,10 +90,10 @@ func New(cfg Config) (*Authorizer, error) {
 	}
 	w := &Authorizer{cfg: cfg, rooms: sync.Pool{New: func() any { return new([]string) }}}
 	var err error
-	if w.allowed, err = verified.NewTable[*answer](remembered); err != nil {
+	if w.allowed, err = verified.NewTable[answer](remembered); err != nil {
 		return nil, err
 	}
-	w.denied, err = verified.NewTable[*answer](remembered)
+	w.denied, err = verified.NewTable[answer](remembered)
 	return w, err
 }
 
@@ -146,8 +146,7 @@ func (w *Authorizer) ask(ctx context.Context, key verified.Key, question []byte,
 		table, ttl = w.allowed, w.cfg.Allowed
 	}
 	said.until = now.Add(ttl)
-	table.Store(key, said, now)
-	return said, nil
+	return table.Store(key, said, now), nil
 }
 
 // RulesFor implements [authz.RuleLister]: nobody knows what the webhook allows.

@@ -68,7 +68,7 @@ func (s *Server) identify(objects serviceaccount.Objects, digestKey []byte) (*cr
 	if err != nil {
 		return nil, err
 	}
-	table, err := verified.NewTable[*authn.Result](rememberedTokens)
+	table, err := verified.NewResults(rememberedTokens)
 	if err != nil {
 		return nil, fmt.Errorf("making the table of verified tokens: %w", err)
 	}
