@@ -87,7 +87,7 @@ func (e *engine) storage(cfg *storagebackend.ConfigForResource, prefix string,
 		cached.Stop()
 		store.Close()
 	})
-	return outspoken{delegator}, destroy, nil
+	return polite{outspoken{delegator}}, destroy, nil
 }
 
 // watchProgress says that the store reports the progress of watches.

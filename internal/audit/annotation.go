@@ -23,6 +23,8 @@ const (
 	IssuerAnnotation       = "authentication.gatehouse.dev/issuer"
 	CredentialIDAnnotation = "authentication.gatehouse.dev/credential-id"
 	FailureAnnotation      = "authentication.gatehouse.dev/failure"
+	// EndedAnnotation says why a request was ended that had been let in.
+	EndedAnnotation = "authentication.gatehouse.dev/ended"
 	// RequestIDAnnotation is what gatehouse explain finds a refused request by.
 	RequestIDAnnotation = "gatehouse.dev/request-id"
 	DecisionAnnotation  = "authorization.k8s.io/decision"
@@ -56,6 +58,14 @@ func Decision(ctx context.Context, answer authz.Answer, err error) {
 // caller himself. Constraint is the verb that was allowed, or empty.
 func Impersonated(ctx context.Context, who *identity.Identity, constraint string) {
 	audit.LogImpersonatedUser(ctx, who, constraint)
+}
+
+// Ended writes into the event of ctx why the request was ended though its caller
+// had been let in.
+func Ended(ctx context.Context, why string) {
+	if rec := recordOf(ctx); rec != nil {
+		rec.annotate(ctx, EndedAnnotation, printable(why))
+	}
 }
 
 // annotateCredential writes what proved the caller into the event, and what the

@@ -28,6 +28,7 @@ import (
 	"gatehouse.dev/gatehouse/impersonation"
 	"gatehouse.dev/gatehouse/internal/audit"
 	"gatehouse.dev/gatehouse/internal/door"
+	"gatehouse.dev/gatehouse/internal/live"
 	"gatehouse.dev/gatehouse/internal/metrics"
 )
 
@@ -89,6 +90,7 @@ func newHouse(t *testing.T, headers frontproxy.Headers, allowed ...string) *hous
 		Authorizer:    may(allowed), Impersonation: impersonation.New(may(allowed), counts), ProxyHeaders: headers,
 		Audit: h.trail, Codecs: serializer.NewCodecFactory(scheme), RequestTimeout: time.Minute,
 		Hold: func(*http.Request) {}, Draining: t.Context(), Metrics: counts, Log: slog.New(slog.DiscardHandler), Journal: &h.journal,
+		Live: live.New(live.Config{Log: slog.New(slog.DiscardHandler)}),
 		Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			user, _ := genericapirequest.UserFrom(r.Context())
 			h.header, h.user = r.Header, user.(*identity.Identity)

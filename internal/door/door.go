@@ -25,6 +25,7 @@ import (
 	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/impersonation"
 	"gatehouse.dev/gatehouse/internal/audit"
+	"gatehouse.dev/gatehouse/internal/live"
 )
 
 // Config is what the door is made of. All fields but ProxyHeaders and Challenges
@@ -55,6 +56,9 @@ type Config struct {
 	Journal Journal
 	// RequestTimeout ends requests that are not streams.
 	RequestTimeout time.Duration
+	// Live knows the streams that are open, and ends those whose credential does
+	// not count any more.
+	Live *live.Registry
 	// Draining is done when the server stops; streams end then.
 	Draining context.Context
 	Metrics  Metrics
@@ -104,6 +108,7 @@ func New(cfg Config) http.Handler {
 
 	// From the inside out: a request passes the last of these first.
 	h := cfg.Handler
+	h = d.stay(h)
 	h = d.authorize(h)
 	h = d.limitInFlight(h)
 	h = d.impersonate(h)

@@ -31,6 +31,7 @@ import (
 	"gatehouse.dev/gatehouse/impersonation"
 	"gatehouse.dev/gatehouse/internal/audit"
 	"gatehouse.dev/gatehouse/internal/door"
+	"gatehouse.dev/gatehouse/internal/live"
 	"gatehouse.dev/gatehouse/internal/metrics"
 )
 
@@ -119,6 +120,7 @@ func newDoor(t testing.TB, change func(*door.Config)) http.Handler {
 		Audit: trail, Handler: http.HandlerFunc(served), Codecs: codecs(t),
 		RequestTimeout: time.Minute, Draining: context.Background(), Hold: func(*http.Request) {},
 		Metrics: &counts{}, Log: slog.New(slog.DiscardHandler), Journal: &journal{},
+		Live: live.New(live.Config{Log: slog.New(slog.DiscardHandler)}),
 	}
 	if change != nil {
 		change(&cfg)

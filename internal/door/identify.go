@@ -60,13 +60,17 @@ func (d *door) authenticate(next http.Handler) http.Handler {
 		for _, text := range res.Warnings {
 			warning.AddWarning(ctx, "", text)
 		}
+		p := passageOf(ctx)
+		if longRunning(r, p.info) {
+			p.again = d.again(r)
+		}
 		d.strip(r.Header)
 		if r.ProtoMajor == 2 && isAnonymous(res.Identity) {
 			// A stranger gets one connection per request, so that resetting
 			// streams costs him as much as us (CVE-2023-44487).
 			w.Header().Set("Connection", "close")
 		}
-		passageOf(ctx).result = res
+		p.result = res
 		next.ServeHTTP(w, r)
 	})
 }

@@ -96,7 +96,7 @@ func (d *door) limitTime(next http.Handler) http.Handler {
 			defer context.AfterFunc(d.Draining, cancel)()
 			// The request before it on the connection has left its own.
 			_ = conn.SetWriteDeadline(time.Time{})
-			p.Context = ctx
+			p.Context, p.cut = ctx, cancel
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -31,6 +31,10 @@ type passage struct {
 	// whether the request is recorded.
 	result *authn.Result
 	record *audit.Record
+	// again and cut are there for streams alone: how to ask about the credential
+	// again, and how to end the stream.
+	again func(context.Context) (*authn.Result, error)
+	cut   context.CancelFunc
 }
 
 // keys are what the library looks its values up by in a context.

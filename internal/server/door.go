@@ -72,6 +72,7 @@ func (s *Server) door() (http.Handler, error) {
 		Hold:           s.hold,
 		Journal:        s.book,
 		RequestTimeout: time.Duration(s.cfg.Limits.RequestTimeout),
+		Live:           s.live,
 		Draining:       s.draining,
 		Metrics:        s.metrics,
 		Log:            s.log,

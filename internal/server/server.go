@@ -36,6 +36,7 @@ import (
 	"gatehouse.dev/gatehouse/internal/explain"
 	"gatehouse.dev/gatehouse/internal/keyring"
 	"gatehouse.dev/gatehouse/internal/listener"
+	streams "gatehouse.dev/gatehouse/internal/live"
 	"gatehouse.dev/gatehouse/internal/metrics"
 	"gatehouse.dev/gatehouse/internal/pki"
 	"gatehouse.dev/gatehouse/internal/reload"
@@ -72,8 +73,10 @@ type Server struct {
 	signing     *keyring.Live
 	root        *reload.File[[]byte]
 	credentials *credentials
-	stripes     *authn.Stripes
-	tarpit      *tarpit.Tarpit
+	// live knows the streams that are open.
+	live    *streams.Registry
+	stripes *authn.Stripes
+	tarpit  *tarpit.Tarpit
 	// defaults are the roles of a fresh server, until they are stored.
 	defaults *policy.Policy
 	runner   *controller.Runner
@@ -271,6 +274,7 @@ func (s *Server) buildDoor(ctx context.Context) error {
 	if s.runner, err = s.controllers(); err != nil {
 		return err
 	}
+	s.openLive()
 	handler, err := s.door()
 	if err != nil {
 		return err

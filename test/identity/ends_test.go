@@ -14,18 +14,17 @@ import (
 // depends on a watch or a timer is too late in some of them.
 const rounds = 50
 
-// A token ends with what it rests on: the very next request on a connection
-// that just served it is refused.
-func TestEndsAtOnce(t *testing.T) {
-	w := start(t, nil, "--enable-bootstrap-token-auth")
-	w.namespace("x")
-	w.account("x", "sa")
-	for _, tt := range []struct {
-		name string
-		// begin makes what is needed in one round and returns the token.
-		begin func(name string) string
-		end   func(name string)
-	}{
+// An ending is a way in which a token ends.
+type ending struct {
+	name string
+	// begin makes what is needed in one round and returns the token.
+	begin func(name string) string
+	end   func(name string)
+}
+
+// endings are all ways, in the namespace x with the account sa.
+func (w *world) endings() []ending {
+	return []ending{
 		{"account", func(name string) string { w.account("x", name); return w.token("x", name, "", "") },
 			func(name string) { w.admin.must("DELETE", inNamespace("x", "serviceaccounts/"+name), nil, nil) }},
 		{"pod", func(name string) string { w.pod("x", name, "sa", ""); return w.token("x", "sa", "Pod", name) },
@@ -86,18 +85,30 @@ func TestEndsAtOnce(t *testing.T) {
 				w.admin.must("DELETE", inNamespace("x", "serviceaccounts/"+name), nil, nil)
 				w.account("x", name)
 			}},
-	} {
+	}
+}
+
+// clean removes what is left of a round, and would stand in the way of others.
+func (w *world) clean(name string) {
+	for _, left := range []string{"pods/", "serviceaccounts/", "secrets/"} {
+		w.admin.ask("DELETE", inNamespace("x", left+name), nil)
+	}
+	w.admin.ask("DELETE", "/api/v1/nodes/"+name, nil)
+}
+
+// A token ends with what it rests on: the very next request on a connection
+// that just served it is refused.
+func TestEndsAtOnce(t *testing.T) {
+	w := start(t, nil, "--enable-bootstrap-token-auth")
+	w.namespace("x")
+	w.account("x", "sa")
+	for _, tt := range w.endings() {
 		t.Run(tt.name, func(t *testing.T) {
 			for n := range rounds {
 				name := fmt.Sprintf("r%d", n)
 				token := tt.begin(name)
 				w.endsWith(token, func() { tt.end(name) })
-				// What is left would stand in the way of the next case.
-				for _, left := range []string{"pods/", "serviceaccounts/", "secrets/"} {
-					w.admin.ask("DELETE", inNamespace("x", left+name), nil)
-				}
-				w.admin.ask("DELETE", "/api/v1/nodes/"+name, nil)
-				if t.Failed() {
+				if w.clean(name); t.Failed() {
 					t.Fatalf("in round %d", n)
 				}
 			}

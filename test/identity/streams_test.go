@@ -1,0 +1,195 @@
+package identity_test
+
+import (
+	"bufio"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+const (
+	// cutWithin is how long a watch may go on without what let its caller in.
+	// It is a matter of 300 ms; the machine may be busy.
+	cutWithin = 10 * time.Second
+	// streamRounds is how often each way to end a token ends a watch. A round
+	// waits for the next look at what is open.
+	streamRounds = 2
+)
+
+// everybodyWatches lets all who are known watch ConfigMaps.
+func (w *world) everybodyWatches() {
+	w.t.Helper()
+	w.admin.must("POST", rbac+"clusterroles", &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: "watcher"},
+		Rules:      []rbacv1.PolicyRule{{Verbs: []string{"watch", "list"}, APIGroups: []string{""}, Resources: []string{"configmaps"}}},
+	}, nil)
+	w.admin.must("POST", rbac+"clusterrolebindings", &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "watcher"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "watcher"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.GroupKind, APIGroup: rbacv1.GroupName, Name: "system:authenticated"}},
+	}, nil)
+}
+
+// A watcher is an open watch.
+type watcher struct {
+	t *testing.T
+	// ended has the last event when the watch has ended, or what went wrong.
+	ended chan metav1.Status
+}
+
+// watches opens a watch, which sees nothing happen. Headers are names and values.
+func (c *caller) watches(headers ...string) *watcher {
+	c.t.Helper()
+	r, err := http.NewRequestWithContext(c.t.Context(), "GET", c.url+inNamespace("default", "configmaps?watch=true&fieldSelector=metadata.name=none"), nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for name, values := range c.header {
+		r.Header[name] = values
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	resp, err := c.client.Do(r)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		c.t.Fatalf("the watch is answered with %s", resp.Status)
+	}
+	w := &watcher{t: c.t, ended: make(chan metav1.Status, 1)}
+	go func() {
+		defer resp.Body.Close()
+		var last struct {
+			Type   string
+			Object metav1.Status
+		}
+		lines := bufio.NewScanner(resp.Body)
+		for lines.Scan() {
+			if err := json.Unmarshal(lines.Bytes(), &last); err != nil {
+				last.Object.Message = err.Error()
+			}
+		}
+		if err := lines.Err(); err != nil || last.Type != "ERROR" {
+			last.Object = metav1.Status{Message: fmt.Sprintf("ended with %v after an event %q", err, last.Type)}
+		}
+		w.ended <- last.Object
+	}()
+	return w
+}
+
+// ends holds the watch to end with a Status of the code.
+func (w *watcher) ends(code int32) {
+	w.t.Helper()
+	select {
+	case status := <-w.ended:
+		if status.Code != code {
+			w.t.Errorf("the watch has ended with %+v", status)
+		}
+	case <-time.After(cutWithin):
+		w.t.Errorf("the watch goes on after %v", cutWithin)
+	}
+}
+
+// goesOn holds the watch to be open.
+func (w *watcher) goesOn() {
+	w.t.Helper()
+	select {
+	case status := <-w.ended:
+		w.t.Errorf("the watch has ended with %+v", status)
+	default:
+	}
+}
+
+// A watch ends with the token that it was opened with, and the watches of others
+// go on.
+func TestStreamsEndWithToken(t *testing.T) {
+	w := start(t, nil, "--enable-bootstrap-token-auth")
+	w.namespace("x")
+	w.account("x", "sa")
+	w.account("x", "bystander")
+	w.everybodyWatches()
+	bystander := w.as(credential{token: w.token("x", "bystander", "", "")}).watches()
+	admin := w.admin.watches()
+	for _, tt := range w.endings() {
+		t.Run(tt.name, func(t *testing.T) {
+			for n := range streamRounds {
+				name := fmt.Sprintf("r%d", n)
+				who := w.as(credential{token: tt.begin(name)})
+				one, two := who.watches(), who.watches()
+				tt.end(name)
+				one.ends(http.StatusUnauthorized)
+				two.ends(http.StatusUnauthorized)
+				who.client.CloseIdleConnections()
+				if w.clean(name); t.Failed() {
+					t.Fatalf("in round %d", n)
+				}
+			}
+		})
+	}
+	bystander.goesOn()
+	admin.goesOn()
+}
+
+// A watch ends with a line of a file or a CA that is taken out of it, with the
+// groups it was opened with, and with those of the one who acts as somebody else.
+func TestStreamsEndWithFile(t *testing.T) {
+	first, second := newAuthority(t, "first"), newAuthority(t, "second")
+	w := start(t, map[string]string{
+		"tokens.csv": "joes-t0ken,joe,uid-7\nanns-t0ken,ann,uid-8,dev\nbobs-t0ken,bob,uid-9,system:masters\n",
+		"ca.pem":     first.pem() + second.pem(),
+	})
+	w.everybodyWatches()
+	joe, ann, bob := w.as(credential{token: "joes-t0ken"}), w.as(credential{token: "anns-t0ken"}), w.as(credential{token: "bobs-t0ken"})
+	stays, moves, goes := joe.watches(), ann.watches(), bob.watches()
+	acts := bob.watches("Impersonate-User", "joe", "Impersonate-Group", "system:authenticated")
+	old, current := w.as(credential{cert: first.sign(pkix.Name{CommonName: "jane"}, nil)}), w.as(credential{cert: second.sign(pkix.Name{CommonName: "jim"}, nil)})
+	oldStream, currentStream := old.watches(), current.watches()
+
+	w.write("tokens.csv", "joes-t0ken,joe,uid-7\nanns-t0ken,ann,uid-8,ops\nbobs-0ther,bob,uid-9,system:masters\n")
+	moves.ends(http.StatusGone)
+	goes.ends(http.StatusUnauthorized)
+	acts.ends(http.StatusUnauthorized)
+	ann.watches() // she begins anew
+	oldStream.goesOn()
+	w.write("ca.pem", second.pem())
+	oldStream.ends(http.StatusUnauthorized)
+
+	time.Sleep(time.Second) // several looks
+	stays.goesOn()
+	currentStream.goesOn()
+	metrics := w.admin.ask("GET", "/metrics", nil).body
+	for _, want := range []string{
+		`gatehouse_streams_ended_total{reason="withdrawn"} 3`, `gatehouse_streams_ended_total{reason="changed"} 1`,
+		`gatehouse_streams_ended_total{reason="revoked"} 0`, `gatehouse_streams_open 3`,
+	} {
+		if !strings.Contains(metrics, want+"\n") {
+			t.Errorf("the metrics do not have %s", want)
+		}
+	}
+	if log := w.Log(); !strings.Contains(log, "a stream was ended") || strings.Contains(log, "bobs-t0ken") {
+		t.Error("the log does not say why, or says too much")
+	}
+}
+
+// A watch ends when its certificate does.
+func TestStreamsEndWithTime(t *testing.T) {
+	ca := newAuthority(t, "ca")
+	w := start(t, map[string]string{"ca.pem": ca.pem()})
+	w.everybodyWatches()
+	cert := ca.sign(pkix.Name{CommonName: "jane"}, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(5 * time.Second) })
+	stream := w.as(credential{cert: cert}).watches()
+	stream.goesOn()
+	stream.ends(http.StatusUnauthorized)
+	if !strings.Contains(w.Log(), "why=expired") {
+		t.Error("the log does not say why")
+	}
+}
