@@ -48,6 +48,7 @@ var sideways = []edge{
 	{"authn/statictoken", "authn/verified"},
 	{"authn/webhook", "authn/verified"},
 	{"authz/webhook", "authn/verified"},
+	{"internal/admission", "authz/node"},
 	{"internal/admission", "authz/rbac/escalation"},
 	{"internal/authorizers", "authz/webhook"},
 	{"internal/issuers", "authn/jwt"},

@@ -9,7 +9,10 @@
 // every other package, and every Go API server, can speak of callers.
 package identity
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Names and groups that Kubernetes reserves (k8s.io/apiserver
 // pkg/authentication/user).
@@ -30,6 +33,10 @@ const (
 	// ServiceAccountGroupPrefix begins the group of all service accounts of one
 	// namespace, and is followed by the namespace.
 	ServiceAccountGroupPrefix = "system:serviceaccounts:"
+	// GroupNodes is a group of every node.
+	GroupNodes = "system:nodes"
+	// NodePrefix begins the name of every node, and is followed by its name.
+	NodePrefix = "system:node:"
 )
 
 // Keys of [Identity.Extra] that Kubernetes' own authenticators set.
@@ -136,6 +143,16 @@ func (i *Identity) InGroup(group string) bool {
 		}
 	}
 	return false
+}
+
+// Node returns the name of the node that the identity is, and whether it is one:
+// a member of [GroupNodes] whose name begins with [NodePrefix]. The name may be
+// empty; then it is a node that nobody can tell from another.
+func (i *Identity) Node() (name string, ok bool) {
+	if i == nil || !strings.HasPrefix(i.Name, NodePrefix) || !i.InGroup(GroupNodes) {
+		return "", false
+	}
+	return i.Name[len(NodePrefix):], true
 }
 
 // WithAuthenticated returns the groups of the caller called name with

@@ -107,11 +107,7 @@ func (SubjectRestriction) Judge(_ context.Context, a admission.Attributes) error
 	if csr.Spec.SignerName != certificatesv1.KubeAPIServerClientSignerName {
 		return nil
 	}
-	block, _ := pem.Decode(csr.Spec.Request)
-	if block == nil {
-		return admission.NewForbidden(a, errors.New("parsing spec.request: no PEM block"))
-	}
-	parsed, err := x509.ParseCertificateRequest(block.Bytes)
+	parsed, err := parseRequest(csr.Spec.Request)
 	if err != nil {
 		return admission.NewForbidden(a, fmt.Errorf("parsing spec.request: %w", err))
 	}
@@ -120,4 +116,12 @@ func (SubjectRestriction) Judge(_ context.Context, a admission.Attributes) error
 			certificatesv1.KubeAPIServerClientSignerName, identity.GroupMasters))
 	}
 	return nil
+}
+
+func parseRequest(text []byte) (*x509.CertificateRequest, error) {
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, errors.New("no PEM block")
+	}
+	return x509.ParseCertificateRequest(block.Bytes)
 }

@@ -110,10 +110,13 @@ type Member interface {
 	authz.RuleLister
 }
 
+// Own are the authorizers that know the objects of this server.
+type Own struct{ Node, RBAC Member }
+
 // Live are the authorizers that are in force.
 type Live struct {
 	cfg     Config
-	rbac    Member
+	own     Own
 	calls   Calls
 	metrics Metrics
 	log     *slog.Logger
@@ -134,8 +137,8 @@ type state struct {
 
 // Open reads the configuration, and fails if it is bad. No webhook is called
 // before somebody asks.
-func Open(cfg Config, rbac Member, calls Calls, metrics Metrics, log *slog.Logger) (*Live, error) {
-	l := &Live{cfg: cfg, rbac: rbac, calls: calls, metrics: metrics, log: log}
+func Open(cfg Config, own Own, calls Calls, metrics Metrics, log *slog.Logger) (*Live, error) {
+	l := &Live{cfg: cfg, own: own, calls: calls, metrics: metrics, log: log}
 	var doc *Document
 	var err error
 	if cfg.file() == "" {
@@ -171,6 +174,9 @@ func (l *Live) RulesFor(ctx context.Context, user *identity.Identity, namespace 
 func (l *Live) Nearest(a *authz.Attributes, most int) []authz.Near {
 	return l.current.Load().chain.Nearest(a, most)
 }
+
+// Uses reports whether an authorizer of that type is in force. It stays so.
+func (l *Live) Uses(kind string) bool { return slices.Contains(l.current.Load().doc.Types(), kind) }
 
 // Followed returns the name of the flag whose file is followed, or "".
 func (l *Live) Followed() string {
@@ -284,8 +290,10 @@ func (l *Live) build(doc *Document) (*state, error) {
 	for _, e := range doc.entries {
 		var member Member
 		switch e.kind {
+		case Node:
+			member = l.own.Node
 		case RBAC:
-			member = l.rbac
+			member = l.own.RBAC
 		case AlwaysAllow, AlwaysDeny:
 			member = fixed(e.kind)
 		case Webhook:

@@ -142,7 +142,7 @@ func (r *record) RecordAuthorizationMatchConditionExclusion(_ context.Context, k
 
 func (w *world) open(t *testing.T, cfg authorizers.Config, counts *record) (*authorizers.Live, error) {
 	t.Helper()
-	return authorizers.Open(cfg, authz.AlwaysDeny().(authorizers.Member), authorizers.Calls{
+	return authorizers.Open(cfg, authorizers.Own{Node: authz.AlwaysDeny().(authorizers.Member), RBAC: authz.AlwaysDeny().(authorizers.Member)}, authorizers.Calls{
 		Life: t.Context(), Peer: func(context.Context) netip.Addr { return netip.Addr{} },
 		Show: func(string, *outcall.Client) {}, Gone: func(name string) { counts.note("%s is called no more", name) },
 		Called: func(string) func(string, time.Duration) { return func(string, time.Duration) {} },

@@ -21,6 +21,7 @@ import (
 
 // The types of authorizers that this server has.
 const (
+	Node        = "Node"
 	RBAC        = "RBAC"
 	Webhook     = "Webhook"
 	AlwaysAllow = "AlwaysAllow"
@@ -28,7 +29,7 @@ const (
 )
 
 // Types returns all of them.
-func Types() []string { return []string{RBAC, Webhook, AlwaysAllow, AlwaysDeny} }
+func Types() []string { return []string{Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny} }
 
 // maxFile is the largest configuration, in bytes, that is read.
 const maxFile = 1 << 20

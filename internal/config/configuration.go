@@ -289,9 +289,9 @@ type ServiceAccounts struct {
 
 // Authorization is who decides whether a caller may do something.
 type Authorization struct {
-	// The deciders in order, of RBAC, Webhook, AlwaysAllow and AlwaysDeny.
+	// The deciders in order, of Node, RBAC, Webhook, AlwaysAllow and AlwaysDeny.
 	// AlwaysAllow stands alone and not together with anonymous requests.
-	// Default: RBAC.
+	// Default: Node,RBAC.
 	Modes []string `json:"modes" flag:"authorization-mode"`
 	// The file with an AuthorizationConfiguration (apiserver.config.k8s.io/v1)
 	// that describes the deciders, webhooks among them, instead of the modes.
@@ -305,8 +305,8 @@ type Authorization struct {
 // Admission is which checks an object passes before it is stored.
 type Admission struct {
 	// Plugins to switch on besides those that are on by default, which are all
-	// of NamespaceLifecycle, CertificateApproval, CertificateSigning and
-	// CertificateSubjectRestriction.
+	// of NamespaceLifecycle, CertificateApproval, CertificateSigning,
+	// CertificateSubjectRestriction and NodeRestriction.
 	// Default: none.
 	Enable []string `json:"enable" flag:"enable-admission-plugins"`
 	// Plugins to switch off.

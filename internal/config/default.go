@@ -7,6 +7,7 @@ import (
 
 // Names that a setting may have as its value.
 const (
+	ModeNode        = "Node"
 	ModeRBAC        = "RBAC"
 	ModeWebhook     = "Webhook"
 	ModeAlwaysAllow = "AlwaysAllow"
@@ -23,20 +24,20 @@ const (
 
 // AuthorizationModes returns the deciders that this server has.
 func AuthorizationModes() []string {
-	return []string{ModeRBAC, ModeWebhook, ModeAlwaysAllow, ModeAlwaysDeny}
+	return []string{ModeNode, ModeRBAC, ModeWebhook, ModeAlwaysAllow, ModeAlwaysDeny}
 }
 
 // AdmissionPlugins returns the admission plugins that this server has. All are
-// on by default, as in kube-apiserver.
+// on by default, also NodeRestriction: without it a node could write to others.
 func AdmissionPlugins() []string {
 	return []string{
-		"NamespaceLifecycle", "CertificateApproval", "CertificateSigning", "CertificateSubjectRestriction",
+		"NamespaceLifecycle", "CertificateApproval", "CertificateSigning", "CertificateSubjectRestriction", "NodeRestriction",
 	}
 }
 
 // Default returns the configuration that holds where nothing is said. Its
-// values are those of kube-apiserver v1.37, but for the mode of authorization,
-// which is RBAC. It is not valid by itself: an issuer and a store have no
+// values are those of kube-apiserver v1.37, but for the modes of authorization,
+// which are those that kubeadm sets. It is not valid by itself: an issuer and a store have no
 // default.
 func Default() *Configuration {
 	return &Configuration{
@@ -48,7 +49,7 @@ func Default() *Configuration {
 			Anonymous: true, JWT: defaultJWT(), OIDC: defaultOIDC(), Webhook: defaultTokenWebhook(),
 		},
 		ServiceAccounts: ServiceAccounts{Lookup: true, ExtendTokenExpiration: true, LegacyTokenCleanUpPeriod: Duration(365 * 24 * time.Hour)},
-		Authorization:   Authorization{Modes: []string{ModeRBAC}, Webhook: defaultAccessWebhook()},
+		Authorization:   Authorization{Modes: []string{ModeNode, ModeRBAC}, Webhook: defaultAccessWebhook()},
 		Audit: Audit{
 			Log: AuditLog{
 				Format: AuditFormatJSON, Version: AuditVersion, Mode: AuditModeBlocking,

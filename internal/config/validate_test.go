@@ -202,7 +202,7 @@ var validations = []struct {
 	{"everything allowed to the known", minimal, []string{"--authorization-mode=AlwaysAllow", "--anonymous-auth=false"}, nil},
 	{"everything allowed after RBAC", minimal, []string{"--authorization-mode=RBAC,AlwaysAllow", "--anonymous-auth=false"}, []string{"--authorization-mode: AlwaysAllow allows everything, and leaves"}},
 	{"nothing else allowed", minimal, []string{"--authorization-mode=RBAC,AlwaysDeny"}, nil},
-	{"mode that is not here", minimal, []string{"--authorization-mode=Node,RBAC"}, []string{`--authorization-mode: "Node" is not known; choose from RBAC, Webhook, AlwaysAllow, AlwaysDeny`}},
+	{"mode that is not here", minimal, []string{"--authorization-mode=ABAC,RBAC"}, []string{`--authorization-mode: "ABAC" is not known; choose from Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny`}},
 	{"mode twice", minimal, []string{"--authorization-mode=RBAC,RBAC"}, []string{"--authorization-mode: entry 2 is given twice"}},
 	{"no mode", minimal, []string{"--authorization-mode="}, []string{"--authorization-mode: is empty"}},
 
@@ -235,7 +235,8 @@ var validations = []struct {
 	{"no backoff", audited, []string{"--audit-webhook-initial-backoff=0s"}, []string{"--audit-webhook-initial-backoff: 0s does not wait"}},
 
 	{"plugins", minimal, []string{"--enable-admission-plugins=NamespaceLifecycle", "--disable-admission-plugins=CertificateSigning"}, nil},
-	{"plugin that is not here", minimal, []string{"--enable-admission-plugins=NodeRestriction"}, []string{`--enable-admission-plugins: "NodeRestriction" is not known`}},
+	{"plugin that is not here", minimal, []string{"--enable-admission-plugins=ImagePolicyWebhook"}, []string{`--enable-admission-plugins: "ImagePolicyWebhook" is not known`}},
+	{"plugins of kubeadm", minimal, []string{"--enable-admission-plugins=NodeRestriction", "--authorization-mode=Node,RBAC"}, nil},
 	{"plugin on and off", minimal, []string{"--enable-admission-plugins=CertificateSigning", "--disable-admission-plugins=CertificateSigning"}, []string{`--enable-admission-plugins: "CertificateSigning" is also in admission.disable`}},
 	{"no limits", minimal, []string{"--max-requests-inflight=0", "--max-mutating-requests-inflight=0"}, nil},
 	{"negative limits", minimal, []string{"--max-requests-inflight=-1", "--max-mutating-requests-inflight=-2"}, []string{"--max-requests-inflight: -1 is negative", "--max-mutating-requests-inflight: -2 is negative"}},

@@ -26,6 +26,13 @@ func (s *Server) admission() admission.Chain {
 		{"CertificateApproval", admission.Approval{Authorizer: s.authorizer}},
 		{"CertificateSigning", admission.Signing{Authorizer: s.authorizer}},
 		{"CertificateSubjectRestriction", admission.SubjectRestriction{}},
+		{"NodeRestriction", admission.NodeRestriction{
+			Authorizer: s.authorizer,
+			Pod: func(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
+				return s.objects.pods.Get(ctx, namespace, name)
+			},
+			Node: func(ctx context.Context, name string) (*corev1.Node, error) { return s.objects.nodes.Get(ctx, "", name) },
+		}},
 	}
 	chain := admission.Chain{
 		admission.Containers{},

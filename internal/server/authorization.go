@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
@@ -27,7 +28,7 @@ func (s *Server) openAuthorizers() error {
 		Called: func(webhook string) func(string, time.Duration) { return s.webhooks.Called(name(webhook)) },
 	}
 	var err error
-	s.authorizer, err = authorizers.Open(s.cfg.Authorizers(), s.index, calls, s.metrics.Authorizers(), s.log)
+	s.authorizer, err = authorizers.Open(s.cfg.Authorizers(), authorizers.Own{Node: s.nodes, RBAC: s.index}, calls, s.metrics.Authorizers(), s.log)
 	return err
 }
 
@@ -39,6 +40,15 @@ func followRoles(i *informers, x *rbac.Index) error {
 		follow(i.roles, x.SetRole, func(r *rbacv1.Role) { x.DeleteRole(r.Namespace, r.Name) }),
 		follow(i.bindings, x.SetRoleBinding, func(b *rbacv1.RoleBinding) { x.DeleteRoleBinding(b.Namespace, b.Name) }),
 	)
+}
+
+// followPods keeps the index of what nodes may read as the store is, if anybody
+// asks it.
+func (s *Server) followPods(i *informers) error {
+	if !s.authorizer.Uses(authorizers.Node) {
+		return nil
+	}
+	return follow(i.pods, s.nodes.SetPod, func(p *corev1.Pod) { s.nodes.DeletePod(p.Namespace, p.Name) })
 }
 
 // follow calls set for what is new or changed, and unset for what is gone.

@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/authz/node"
 	"gatehouse.dev/gatehouse/authz/rbac"
 	"gatehouse.dev/gatehouse/internal/api"
 	"gatehouse.dev/gatehouse/internal/api/explanation"
@@ -67,6 +68,7 @@ type Server struct {
 	api        *api.API
 	objects    *objects
 	index      *rbac.Index
+	nodes      *node.Index
 	authorizer *authorizers.Live
 	// signing signs service account tokens, and root, which may be nil, is the
 	// file of --root-ca-file. Both are followed.
@@ -97,7 +99,7 @@ type Server struct {
 // an error nothing of it goes on; a data directory that was made by then is
 // whole, and the next start goes on with it.
 func New(ctx context.Context, cfg *config.Configuration, release string, log *slog.Logger) (*Server, error) {
-	s := &Server{cfg: cfg, release: release, log: log, index: rbac.New(), stripes: authn.NewStripes(), tarpit: tarpit.New()}
+	s := &Server{cfg: cfg, release: release, log: log, index: rbac.New(), nodes: node.New(), stripes: authn.NewStripes(), tarpit: tarpit.New()}
 	s.draining, s.drain = context.WithCancel(context.WithoutCancel(ctx))
 	s.calling, s.stopCalls = context.WithCancel(context.WithoutCancel(ctx))
 	check := func(ctx context.Context) error { return Check(ctx, cfg) }
@@ -204,7 +206,7 @@ func (s *Server) buildAPI(ctx context.Context) error {
 // followStore starts the informers, and returns when they have caught up.
 func (s *Server) followStore(ctx context.Context) error {
 	i := &s.objects.informers
-	if err := errors.Join(followRoles(i, s.index), stripesOf{s.stripes, s.log}.follow(i)); err != nil {
+	if err := errors.Join(followRoles(i, s.index), s.followPods(i), stripesOf{s.stripes, s.log}.follow(i)); err != nil {
 		return fmt.Errorf("following the store: %w", err)
 	}
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))

@@ -204,8 +204,6 @@ func (i *importer) modes(given []string, subject string) {
 			i.note(subject, true, "AlwaysAllow beside other modes is refused: they would have nothing to decide")
 		case slices.Contains(config.AuthorizationModes(), mode):
 			kept = append(kept, mode)
-		case mode == "Node":
-			i.note(subject, true, "Node is left out: nodes may do what RBAC lets them do, which is nothing unless somebody binds system:node")
 		case mode == "ABAC":
 			i.note(subject, true, "ABAC is refused: its file lets everybody read, and is never read again; write roles instead")
 		default:
