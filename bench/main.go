@@ -22,7 +22,7 @@ import (
 )
 
 func main() {
-	only := flag.String("only", "", "a regular expression of the `sections` to run: door, authn, rbac, change, start")
+	only := flag.String("only", "", "a regular expression of the `sections` to run: door, authn, rbac, node, change, start")
 	flag.Parse()
 	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
 	missed, err := run(*only)
@@ -54,6 +54,7 @@ func run(only string) ([]string, error) {
 		{"door", frontDoor, false},
 		{"authn", credentials, false},
 		{"rbac", decisions, false},
+		{"node", nodeDecisions, false},
 		{"change", changes, false},
 	} {
 		if !pattern.MatchString(s.name) {

@@ -30,7 +30,7 @@ func (k *check) authorization() {
 	modes := &a.Modes
 	k.set(modes, AuthorizationModes()...)
 	if len(*modes) == 0 {
-		k.refuse(modes, "write RBAC", "is empty")
+		k.refuse(modes, "write Node,RBAC", "is empty")
 	}
 	k.accessWebhook()
 	if !slices.Contains(*modes, ModeAlwaysAllow) {

@@ -55,7 +55,7 @@ authentication-token-webhook-config-file string
 authentication-token-webhook-reserved-name stringArray []                not in kube-apiserver
 authentication-token-webhook-version    string        v1beta1
 authorization-config                    string
-authorization-mode                      stringSlice   [RBAC]            kube-apiserver: [AlwaysAllow]
+authorization-mode                      stringSlice   [Node,RBAC]       kube-apiserver: [AlwaysAllow]
 authorization-webhook-cache-authorized-ttl duration   5m0s
 authorization-webhook-cache-unauthorized-ttl duration 30s
 authorization-webhook-config-file       string

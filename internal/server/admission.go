@@ -31,7 +31,9 @@ func (s *Server) admission() admission.Chain {
 			Pod: func(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
 				return s.objects.pods.Get(ctx, namespace, name)
 			},
-			Node: func(ctx context.Context, name string) (*corev1.Node, error) { return s.objects.nodes.Get(ctx, "", name) },
+			Node: func(ctx context.Context, name string) (*corev1.Node, error) {
+				return s.objects.nodes.Get(ctx, "", name)
+			},
 		}},
 	}
 	chain := admission.Chain{

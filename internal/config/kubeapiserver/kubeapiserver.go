@@ -211,7 +211,7 @@ func (i *importer) modes(given []string, subject string) {
 		}
 	}
 	if len(kept) == 0 {
-		i.note(subject, true, "leaves no mode; RBAC decides")
+		i.note(subject, true, "leaves no mode; Node and RBAC decide")
 		return
 	}
 	if err := i.set.Set("authorization-mode", strings.Join(kept, ",")); err != nil {
@@ -262,7 +262,7 @@ func (i *importer) supplement() {
 		}
 	}
 	if len(i.given["authorization-mode"]) == 0 && len(i.given["authorization-config"]) == 0 {
-		i.note("--authorization-mode", true, "is not given, which lets everybody do everything in kube-apiserver; here RBAC decides")
+		i.note("--authorization-mode", true, "is not given, which lets everybody do everything in kube-apiserver; here Node and RBAC decide")
 	}
 	if len(i.given["service-account-issuer"]) == 0 {
 		i.note("--service-account-issuer", true, "is not given, and is needed: set it to the URL under which clients reach the server")

@@ -78,7 +78,7 @@ func TestRoundTrip(t *testing.T) {
 			if err := server.Check(t.Context(), cfg); err != nil {
 				t.Error(err)
 			}
-			if cfg.Authentication.ClientCAFile == "" || cfg.ServiceAccounts.SigningKeyFile == "" || !slices.Equal(cfg.Authorization.Modes, []string{"RBAC"}) {
+			if cfg.Authentication.ClientCAFile == "" || cfg.ServiceAccounts.SigningKeyFile == "" || !slices.Equal(cfg.Authorization.Modes, []string{"Node", "RBAC"}) {
 				t.Errorf("not taken over: %+v", cfg)
 			}
 			if len(cfg.Storage.Etcd.Servers) > 0 || !strings.Contains(notes(t, r), "note: --etcd-servers") {
@@ -178,7 +178,7 @@ func TestDecisions(t *testing.T) {
 // Without a mode kube-apiserver allows everything, and with that alone nobody
 // is anonymous.
 func TestModes(t *testing.T) {
-	if r := imported(t, "kube-apiserver --service-account-issuer=a"); !r.Serious() || !slices.Equal(r.Config.Authorization.Modes, []string{"RBAC"}) {
+	if r := imported(t, "kube-apiserver --service-account-issuer=a"); !r.Serious() || !slices.Equal(r.Config.Authorization.Modes, []string{"Node", "RBAC"}) {
 		t.Errorf("no mode: %v", r.Config.Authorization.Modes)
 	}
 	r := imported(t, "kube-apiserver --service-account-issuer=a --anonymous-auth=true --authorization-mode=AlwaysAllow")
