@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"gatehouse.dev/gatehouse/identity"
@@ -58,6 +59,16 @@ type Result struct {
 	// credential, and Warnings into its answer.
 	Annotations []Annotation
 	Warnings    []string
+
+	// used is what [Result.FirstUse] was called with last.
+	used atomic.Uint32
+}
+
+// FirstUse reports whether it is called for the first time with a number, such as
+// that of an hour, since it was called with another one. It is for whoever notes
+// when a credential is used, and costs nearly nothing where it was noted already.
+func (r *Result) FirstUse(period uint32) bool {
+	return r.used.Load() != period && r.used.Swap(period) != period
 }
 
 // An Annotation is one entry of an audit event's annotations.

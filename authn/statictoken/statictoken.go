@@ -131,9 +131,7 @@ func (v *Verifier) VerifyToken(_ context.Context, token string, audiences []stri
 			return authn.Facts{Checks: []authn.Check{authn.AudienceCheck(v.audiences, audiences)}}
 		})
 	}
-	narrowed := *res
-	narrowed.Audiences = both
-	return &narrowed, nil
+	return &authn.Result{Identity: res.Identity, Until: res.Until, Rests: res.Rests, Audiences: both}, nil
 }
 
 // find returns the result for a token, or nil if the file does not have it.

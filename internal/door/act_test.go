@@ -89,7 +89,7 @@ func newHouse(t *testing.T, headers frontproxy.Headers, allowed ...string) *hous
 		Authenticator: caller{&identity.Identity{Name: "joe", Credential: identity.Credential{Method: identity.StaticToken, ID: "line 1"}}},
 		Authorizer:    may(allowed), Impersonation: impersonation.New(may(allowed), counts), ProxyHeaders: headers,
 		Audit: h.trail, Codecs: serializer.NewCodecFactory(scheme), RequestTimeout: time.Minute,
-		Hold: func(*http.Request) {}, Draining: t.Context(), Metrics: counts, Log: slog.New(slog.DiscardHandler), Journal: &h.journal,
+		Hold: func(*http.Request) {}, Used: func(*identity.Credential, uint32) {}, Draining: t.Context(), Metrics: counts, Log: slog.New(slog.DiscardHandler), Journal: &h.journal,
 		Live: live.New(live.Config{Log: slog.New(slog.DiscardHandler)}),
 		Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			user, _ := genericapirequest.UserFrom(r.Context())

@@ -52,6 +52,9 @@ type Config struct {
 	// Hold is called for each request whose credential was refused, before its
 	// caller is told. It may take its time.
 	Hold func(*http.Request)
+	// Used is called when a credential is used for the first time in an hour, which
+	// is counted from 1970.
+	Used func(c *identity.Credential, hour uint32)
 	// Journal keeps why requests were refused.
 	Journal Journal
 	// RequestTimeout ends requests that are not streams.

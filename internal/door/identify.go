@@ -17,6 +17,8 @@ import (
 	"gatehouse.dev/gatehouse/internal/fieldname"
 )
 
+const secondsOfHour = 60 * 60
+
 // annotations are those of the credential that a request was let in with.
 func annotations(ctx context.Context) []authn.Annotation {
 	if p := passageOf(ctx); p != nil && p.result != nil {
@@ -55,6 +57,9 @@ func (d *door) authenticate(next http.Handler) http.Handler {
 		if res.Identity != nil {
 			d.Metrics.Attempted(res.Identity.Credential.Method, "")
 			d.Metrics.Identified(res.Identity.Name)
+			if hour := uint32(start.Unix() / secondsOfHour); res.FirstUse(hour) {
+				d.Used(&res.Identity.Credential, hour)
+			}
 		}
 		ctx := r.Context()
 		for _, text := range res.Warnings {

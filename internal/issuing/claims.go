@@ -41,6 +41,21 @@ type binding struct {
 	Secret *reference `json:"secret,omitempty"`
 }
 
+// bound returns the object of the binding: a node that comes with a pod is only
+// where that is.
+func (b *binding) bound(namespace string) *Bound {
+	switch {
+	case b.Pod != nil:
+		return &Bound{"Pod", namespace, b.Pod.Name, string(b.Pod.UID)}
+	case b.Secret != nil:
+		return &Bound{"Secret", namespace, b.Secret.Name, string(b.Secret.UID)}
+	case b.Node != nil:
+		return &Bound{"Node", "", b.Node.Name, string(b.Node.UID)}
+	default:
+		return nil
+	}
+}
+
 type reference struct {
 	Name string    `json:"name,omitempty"`
 	UID  types.UID `json:"uid,omitempty"`

@@ -80,7 +80,26 @@ type Tokens struct {
 
 	Objects Objects
 	Signer  Signer
+	// Record, which may be nil, writes down a token before it is signed, and is
+	// done when that is durable. If it fails, with a status error, there is no
+	// token.
+	Record func(ctx context.Context, token *Recorded) error
 }
+
+// Recorded is what is written down of a token.
+type Recorded struct {
+	JTI    string
+	Issuer string
+	// User is whom the token stands for, and UID that of the account.
+	User, UID string
+	Audiences []string
+	// Bound is the object that the token ends with, or nil if that is the account.
+	Bound           *Bound
+	Issued, Expires time.Time
+}
+
+// Bound is an object that a token is bound to.
+type Bound struct{ Kind, Namespace, Name, UID string }
 
 // An Issued is the answer to a TokenRequest.
 type Issued struct {
@@ -133,7 +152,7 @@ func (t *Tokens) Issue(ctx context.Context, namespace, name string, request *aut
 	if err != nil {
 		return nil, err
 	}
-	return t.issue(request, account, bound, now)
+	return t.issue(ctx, request, account, bound, now)
 }
 
 // complete returns a copy of request with defaults for what it leaves open, and
@@ -153,7 +172,7 @@ func (t *Tokens) complete(request *authenticationv1.TokenRequest, account *corev
 }
 
 // issue signs the token that request, which is complete and valid, asks for.
-func (t *Tokens) issue(request *authenticationv1.TokenRequest, account *corev1.ServiceAccount, bound binding, now time.Time) (*Issued, error) {
+func (t *Tokens) issue(ctx context.Context, request *authenticationv1.TokenRequest, account *corev1.ServiceAccount, bound binding, now time.Time) (*Issued, error) {
 	issued := &Issued{Request: request, JTI: uuid.NewString()}
 	seconds := request.Spec.ExpirationSeconds
 	if most := int64(t.MaxLifetime / time.Second); most > 0 && *seconds > most {
@@ -182,6 +201,9 @@ func (t *Tokens) issue(request *authenticationv1.TokenRequest, account *corev1.S
 		claims.Kubernetes.WarnAfter = shown.Unix()
 	}
 	claims.Expires = issued.Expires.Unix()
+	if err := t.record(ctx, account, &claims, now, issued.Expires); err != nil {
+		return nil, statusError(err)
+	}
 	token, err := t.Signer.Sign(claims)
 	if err != nil {
 		return nil, apierrors.NewInternalError(fmt.Errorf("failed to generate token: %w", err))
@@ -189,6 +211,17 @@ func (t *Tokens) issue(request *authenticationv1.TokenRequest, account *corev1.S
 	request.Status = authenticationv1.TokenRequestStatus{Token: token, ExpirationTimestamp: metav1.NewTime(shown)}
 	issued.Annotations = map[string]string{IssuedCredentialIDKey: "JTI=" + issued.JTI}
 	return issued, nil
+}
+
+// record writes down the token that is about to be signed.
+func (t *Tokens) record(ctx context.Context, account *corev1.ServiceAccount, claims *boundClaims, now, expires time.Time) error {
+	if t.Record == nil {
+		return nil
+	}
+	return t.Record(ctx, &Recorded{
+		JTI: claims.ID, Issuer: claims.Issuer, User: claims.Subject, UID: string(account.UID),
+		Audiences: claims.Audience, Bound: claims.Kubernetes.bound(account.Namespace), Issued: now, Expires: expires,
+	})
 }
 
 // get is lookup, with errors that are all status errors.

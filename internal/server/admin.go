@@ -55,7 +55,7 @@ func (s *Server) WriteAdminKubeconfig() error {
 	if path == "" {
 		return errors.New("writing the administrator's kubeconfig: there is no data directory, and so no authority to sign its certificate")
 	}
-	return writeAdmin(s.material.authority, s.url(), adminName, AdminLifetime, path)
+	return writeAdmin(s.material.authority, s.url(), adminName, AdminLifetime, path, s.recordCertificate)
 }
 
 // url is how a client on this machine reaches the server.
@@ -89,9 +89,13 @@ func (s *Server) KeepAdminKubeconfig(ctx context.Context) {
 	}
 }
 
-func writeAdmin(authority *pki.Authority, url, name string, lifetime time.Duration, path string) error {
+// writeAdmin writes a kubeconfig with a new certificate, once that is recorded.
+func writeAdmin(authority *pki.Authority, url, name string, lifetime time.Duration, path string, record func(*pki.ClientCertificate) error) error {
 	cert, err := issuing.Administrator(authority, name, lifetime)
 	if err != nil {
+		return err
+	}
+	if err := record(cert); err != nil {
 		return err
 	}
 	return kubeconfig.Config{
@@ -126,7 +130,8 @@ type Emergency struct {
 }
 
 // Write mints the certificate and writes the kubeconfig. Before that it writes
-// into the directory's own audit log who did so.
+// into the directory's own audit log who did so, and leaves there what the register
+// of credentials is to have.
 func (e Emergency) Write() error {
 	authority, err := ownAuthority(e.DataDir)
 	if err != nil {
@@ -144,7 +149,9 @@ func (e Emergency) Write() error {
 	if err := record(e.DataDir, owner, "gatehouse admin kubeconfig", name, time.Now().Add(e.Lifetime)); err != nil {
 		return err
 	}
-	return writeAdmin(authority, url, name, e.Lifetime, e.Output)
+	return writeAdmin(authority, url, name, e.Lifetime, e.Output, func(cert *pki.ClientCertificate) error {
+		return spool(e.DataDir, authority, cert, ofOwner(owner))
+	})
 }
 
 // ownAuthority opens the authority in a data directory, and never makes one.

@@ -42,7 +42,7 @@ func (s *Server) controllers() (*controller.Runner, error) {
 		}).Run},
 		{Name: "tokens", Run: (&tokens.Controller{
 			Accounts: i.accounts, Secrets: i.secrets, AccountStore: o.accounts, SecretStore: o.secrets,
-			Token: legacyToken(s.signing), CA: s.rootCA, AutoSecrets: s.cfg.ServiceAccounts.AutoTokenSecrets, Log: log,
+			Token: s.legacyToken, CA: s.rootCA, AutoSecrets: s.cfg.ServiceAccounts.AutoTokenSecrets, Log: log,
 		}).Run},
 		{Name: "legacytokens", Run: (&legacytokens.Cleaner{
 			Accounts: i.accounts, Secrets: i.secrets, Pods: i.pods, ConfigMaps: i.configMaps,
@@ -57,6 +57,7 @@ func (s *Server) controllers() (*controller.Runner, error) {
 			Pods: i.pods, Leases: i.leases, PodStore: o.pods, LeaseStore: o.leases, Log: log,
 		}).Run},
 		{Name: "encryption", Run: s.rewriteSecrets},
+		s.registerKeeper(),
 	}}
 	runner.Controllers = append(runner.Controllers, s.bootstrapControllers()...)
 	if s.embedded != nil {

@@ -71,6 +71,9 @@ func (d Delegation) Make() ([]delegation.File, string, error) {
 	if err := record(d.DataDir, owner, "gatehouse webhook config "+d.Cluster, name, client.Until); err != nil {
 		return nil, "", err
 	}
+	if err := spool(d.DataDir, authority, cert, ofOwner(owner)); err != nil {
+		return nil, "", err
+	}
 	return files, text, d.write(files)
 }
 

@@ -15,6 +15,7 @@ import (
 	"gatehouse.dev/gatehouse/authz"
 	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/impersonation"
+	"gatehouse.dev/gatehouse/internal/api/credential"
 	"gatehouse.dev/gatehouse/internal/api/review"
 	reviewvalidation "gatehouse.dev/gatehouse/internal/api/validation/review"
 	"gatehouse.dev/gatehouse/internal/config"
@@ -28,7 +29,7 @@ const healthTimeout = 2 * time.Second
 // door returns the front door, with everything that is behind it.
 func (s *Server) door() (http.Handler, error) {
 	reviews, err := review.New(review.Config{
-		Tokens: s.credentials.tokens, Audiences: s.cfg.Audiences(), Clients: reviewClients(s.cfg), Access: s.authorizer,
+		Tokens: reviewed{s.credentials.tokens, s.uses}, Audiences: s.cfg.Audiences(), Clients: reviewClients(s.cfg), Access: s.authorizer,
 		Rules: rules{s.authorizer}, Validate: validateReview,
 	})
 	if err != nil {
@@ -45,7 +46,7 @@ func (s *Server) door() (http.Handler, error) {
 		return nil, err
 	}
 	own.handle("POST "+SnapshotPath, http.HandlerFunc(s.serveSnapshot))
-	explanations := s.explanations()
+	explanations, credentials := s.explanations(), credential.New(s.register, s.log)
 	resources := s.api.Handler()
 	return door.New(door.Config{
 		Authenticator: s.credentials.requests,
@@ -60,6 +61,8 @@ func (s *Server) door() (http.Handler, error) {
 				reviews.ServeHTTP(w, r)
 			case explanations.Serves(r.URL.Path):
 				explanations.ServeHTTP(w, r)
+			case credentials.Serves(r.URL.Path):
+				credentials.ServeHTTP(w, r)
 			case own.serves(r):
 				own.mux.ServeHTTP(w, r)
 			default:
@@ -70,6 +73,7 @@ func (s *Server) door() (http.Handler, error) {
 		MaxReading:     s.cfg.Limits.MaxRequestsInflight,
 		MaxMutating:    s.cfg.Limits.MaxMutatingRequestsInflight,
 		Hold:           s.hold,
+		Used:           s.uses.Used,
 		Journal:        s.book,
 		RequestTimeout: time.Duration(s.cfg.Limits.RequestTimeout),
 		Live:           s.live,

@@ -6,6 +6,9 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gatehouse.dev/gatehouse/internal/api/credential"
 	"gatehouse.dev/gatehouse/internal/api/explanation"
 	"gatehouse.dev/gatehouse/internal/door"
 	"gatehouse.dev/gatehouse/internal/etcd/expiring"
@@ -28,6 +31,14 @@ func (s *Server) openBook() {
 	}
 	name := host + "_" + strings.ToLower(rand.Text()[:8])
 	s.book = explain.NewBook(name, expiring.New(s.client, explainPrefix, explainFor), s.log)
+}
+
+// besideResources are what is served beside the resources of the API, in our own
+// group.
+func besideResources() metav1.APIResourceList {
+	all := explanation.Resources()
+	all.APIResources = append(all.APIResources, credential.Resource())
+	return all
 }
 
 // explanations serves why requests were refused.

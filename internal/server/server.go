@@ -27,19 +27,20 @@ import (
 	"gatehouse.dev/gatehouse/authz/node"
 	"gatehouse.dev/gatehouse/authz/rbac"
 	"gatehouse.dev/gatehouse/internal/api"
-	"gatehouse.dev/gatehouse/internal/api/explanation"
 	"gatehouse.dev/gatehouse/internal/api/policy"
 	"gatehouse.dev/gatehouse/internal/audit"
 	"gatehouse.dev/gatehouse/internal/authorizers"
 	"gatehouse.dev/gatehouse/internal/config"
 	"gatehouse.dev/gatehouse/internal/controller"
 	"gatehouse.dev/gatehouse/internal/etcd"
+	"gatehouse.dev/gatehouse/internal/etcd/ledger"
 	"gatehouse.dev/gatehouse/internal/explain"
 	"gatehouse.dev/gatehouse/internal/keyring"
 	"gatehouse.dev/gatehouse/internal/listener"
 	streams "gatehouse.dev/gatehouse/internal/live"
 	"gatehouse.dev/gatehouse/internal/metrics"
 	"gatehouse.dev/gatehouse/internal/pki"
+	"gatehouse.dev/gatehouse/internal/register"
 	"gatehouse.dev/gatehouse/internal/reload"
 	"gatehouse.dev/gatehouse/internal/tarpit"
 )
@@ -63,6 +64,9 @@ type Server struct {
 
 	trail      *audit.Trail
 	book       *explain.Book
+	ledger     *ledger.Ledger
+	register   *register.Register
+	uses       *register.Uses
 	metrics    *metrics.Registry
 	webhooks   *metrics.Webhooks
 	api        *api.API
@@ -155,6 +159,7 @@ func (s *Server) openStore(ctx context.Context) error {
 	s.webhooks = s.metrics.Webhooks()
 	s.space = etcd.NewKeeper(s.client, s.embedded, s.log)
 	s.openBook()
+	s.openRegister()
 	return s.material.claim.Hold(ctx, s.client)
 }
 
@@ -190,8 +195,8 @@ func (s *Server) buildAPI(ctx context.Context) error {
 		RequestTimeout: time.Duration(s.cfg.Limits.RequestTimeout),
 		Admission:      s.admission(),
 		Authorizer:     s.authorizer,
-		Tokens:         &tokenRequests{s.issuer()},
-		Beside:         []metav1.APIResourceList{explanation.Resources()},
+		Tokens:         s.tokenRequests(),
+		Beside:         []metav1.APIResourceList{besideResources()},
 		Changed:        stripesOf{s.stripes, s.log}.changed,
 	})
 	if err != nil {
@@ -247,7 +252,13 @@ func waitFor(ctx context.Context, synced []cache.InformerSynced) bool {
 func (s *Server) populate(ctx context.Context) error {
 	err := s.bootstrap().run(ctx, s.defaults)
 	s.defaults = nil // a megabyte that nobody looks at again
-	return err
+	if err != nil {
+		return err
+	}
+	if err := s.takeSpool(ctx); err != nil {
+		s.log.ErrorContext(ctx, "a credential that was issued without the server is not in the register", "err", err)
+	}
+	return nil
 }
 
 func (s *Server) bootstrap() *bootstrap {

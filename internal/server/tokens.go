@@ -17,10 +17,25 @@ import (
 
 // tokenRequests answers requests for tokens, with what has to be told to the
 // caller and written into the audit event.
-type tokenRequests struct{ tokens *issuing.Tokens }
+type tokenRequests struct {
+	// tokens records what it issues, and rehearsed, which is the same else, does
+	// not.
+	tokens, rehearsed *issuing.Tokens
+}
+
+func (s *Server) tokenRequests() *tokenRequests {
+	recorded := s.issuer()
+	rehearsed := *recorded
+	rehearsed.Record = nil
+	return &tokenRequests{recorded, &rehearsed}
+}
 
 func (t *tokenRequests) RequestToken(ctx context.Context, namespace, name string, req *authenticationv1.TokenRequest, dry bool) (*authenticationv1.TokenRequest, error) {
-	issued, err := t.tokens.Issue(ctx, namespace, name, req, nil)
+	tokens := t.tokens
+	if dry {
+		tokens = t.rehearsed
+	}
+	issued, err := tokens.Issue(ctx, namespace, name, req, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +62,7 @@ func (s *Server) issuer() *issuing.Tokens {
 		MaxLifetime:    time.Duration(sa.MaxTokenExpiration),
 		ExtendLifetime: sa.ExtendTokenExpiration,
 		Signer:         s.signing,
+		Record:         s.recordToken,
 		Objects: issuing.Objects{
 			ServiceAccounts: live(s, func(o *objects) api.Objects[*corev1.ServiceAccount] { return o.accounts }),
 			Pods:            live(s, func(o *objects) api.Objects[*corev1.Pod] { return o.pods }),
@@ -83,16 +99,5 @@ func live[V any, T interface {
 	return func(ctx context.Context, namespace, name string) (*V, error) {
 		obj, err := of(s.objects).Get(ctx, namespace, name)
 		return (*V)(obj), err
-	}
-}
-
-// legacyToken returns the token of a Secret, for the controller that fills it.
-func legacyToken(signer issuing.Signer) func(*corev1.ServiceAccount, *corev1.Secret) (string, error) {
-	return func(account *corev1.ServiceAccount, holder *corev1.Secret) (string, error) {
-		token, err := issuing.LegacyToken(signer, account, holder)
-		if err != nil {
-			return "", err
-		}
-		return string(token.Reveal()), nil
 	}
 }

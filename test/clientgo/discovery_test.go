@@ -24,7 +24,7 @@ const undescribed = "gatehouse.dev/v1alpha1"
 // served are the resources of the server by group version, with their kinds and
 // verbs.
 var served = map[string]map[string]string{
-	undescribed: {"explanations": "Explanation create get"},
+	undescribed: {"credentials": "Credential get list", "explanations": "Explanation create get"},
 	"v1": {
 		"configmaps":            "ConfigMap create delete deletecollection get list patch update watch",
 		"events":                "Event create delete deletecollection get list patch update watch",
