@@ -64,6 +64,14 @@ type Result struct {
 	used atomic.Uint32
 }
 
+// Copy returns a copy, of which no use is noted yet.
+func (r *Result) Copy() Result {
+	return Result{
+		Identity: r.Identity, Until: r.Until, Rests: r.Rests, Audiences: r.Audiences,
+		Annotations: r.Annotations, Warnings: r.Warnings,
+	}
+}
+
 // FirstUse reports whether it is called for the first time with a number, such as
 // that of an hour, since it was called with another one. It is for whoever notes
 // when a credential is used, and costs nearly nothing where it was noted already.

@@ -6,8 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/request/bearertoken"
@@ -324,4 +328,43 @@ func FuzzBearer(f *testing.F) {
 			t.Errorf("%q: accepted = %v", header, accepted)
 		}
 	})
+}
+
+func TestFirstUse(t *testing.T) {
+	r := authn.Result{
+		Identity: &identity.Identity{Name: "jane"}, Audiences: []string{"a"}, Warnings: []string{"w"}, Until: time.Unix(1, 0),
+		Rests: make([]authn.Stamp, 1), Annotations: make([]authn.Annotation, 1),
+	}
+	for i, want := range []struct {
+		period uint32
+		first  bool
+	}{{7, true}, {7, false}, {8, true}, {8, false}, {7, true}} {
+		if got := r.FirstUse(want.period); got != want.first {
+			t.Errorf("call %d: FirstUse(%d) = %v", i, want.period, got)
+		}
+	}
+	c := r.Copy()
+	if !c.FirstUse(7) || r.FirstUse(7) {
+		t.Error("a copy shares what it is a copy of")
+	}
+	for i, whole := 0, reflect.ValueOf(&r).Elem(); i < whole.NumField(); i++ {
+		field := whole.Type().Field(i)
+		if field.IsExported() && (whole.Field(i).IsZero() || !reflect.DeepEqual(whole.Field(i).Interface(), reflect.ValueOf(&c).Elem().Field(i).Interface())) {
+			t.Errorf("%s is not copied, or not tested", field.Name)
+		}
+	}
+	// Of many who come at once, one is the first.
+	var firsts atomic.Int32
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			if r.FirstUse(9) {
+				firsts.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if n := firsts.Load(); n != 1 {
+		t.Errorf("%d were the first", n)
+	}
 }

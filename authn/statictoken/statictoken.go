@@ -131,7 +131,9 @@ func (v *Verifier) VerifyToken(_ context.Context, token string, audiences []stri
 			return authn.Facts{Checks: []authn.Check{authn.AudienceCheck(v.audiences, audiences)}}
 		})
 	}
-	return &authn.Result{Identity: res.Identity, Until: res.Until, Rests: res.Rests, Audiences: both}, nil
+	narrowed := res.Copy()
+	narrowed.Audiences = both
+	return &narrowed, nil
 }
 
 // find returns the result for a token, or nil if the file does not have it.

@@ -71,7 +71,7 @@ func (t *tokens) VerifyToken(ctx context.Context, token string, audiences []stri
 	// Several of those behind are going to look whose JWT it is.
 	res, err := t.verify.VerifyToken(compact.Once(ctx), token, audiences)
 	if err == nil && res != nil && ends(res) {
-		known := remembered{Result: *res}
+		known := remembered{Result: res.Copy()}
 		copy(known.rests[:], res.Rests)
 		return &t.table.Store(key, &known, now).Result, nil
 	}
