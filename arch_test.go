@@ -16,14 +16,14 @@ var layers = []layer{
 	{"files", []string{"internal/pki/wholefile"}},
 	{"mechanism", []string{
 		"internal/compact", "internal/config/strictyaml", "internal/etcd", "internal/etcd/...", "internal/fieldname", "internal/flight", "internal/jose", "internal/keyring",
-		"internal/keyset", "internal/kubeconfig", "internal/listener", "internal/outcall", "internal/passhash", "internal/pki", "internal/podrefs", "internal/reload", "internal/secretcsv", "internal/tarpit", "internal/turns",
+		"internal/keyset", "internal/kubeconfig", "internal/listener", "internal/outcall", "internal/ocsp", "internal/passhash", "internal/pki", "internal/podrefs", "internal/reload", "internal/secretcsv", "internal/tarpit", "internal/turns",
 		"internal/workload", "internal/workload/...",
 	}},
 	{"contracts", []string{"authn", "authz"}},
 	{"decision", []string{
 		"authn/...", "authz/...", "impersonation",
 		"internal/admission", "internal/api/policy", "internal/audit", "internal/authorizers", "internal/connect/...",
-		"internal/controller", "internal/controller/...", "internal/delegation", "internal/explain", "internal/inspect", "internal/issuers", "internal/issuing", "internal/issuing/...", "internal/live", "internal/register", "internal/revocation",
+		"internal/controller", "internal/controller/...", "internal/crl", "internal/delegation", "internal/explain", "internal/inspect", "internal/issuers", "internal/issuing", "internal/issuing/...", "internal/live", "internal/register", "internal/revocation",
 	}},
 	{"surface", []string{
 		"guard", "kubeauth",
@@ -72,6 +72,7 @@ var onlyIn = map[string][]string{
 	"github.com/spf13/cobra":                               {"cmd/..."},
 	"github.com/fsnotify/fsnotify":                         {"internal/reload"},
 	"golang.org/x/crypto":                                  {"internal/passhash"},
+	"golang.org/x/crypto/ocsp":                             {"internal/ocsp"},
 	"go.yaml.in/yaml":                                      {"internal/config", "internal/config/..."},
 	"k8s.io/apiserver/pkg/server":                          {"internal/api"},
 	"k8s.io/apiserver/pkg/registry":                        {"internal/api"},

@@ -2,6 +2,7 @@ package register
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -36,6 +37,10 @@ type Sweepable interface {
 // All fields must be set.
 type Keeper struct {
 	Store Sweepable
+	// Serials is the index of the certificates.
+	Serials interface {
+		Sweep(ctx context.Context, before time.Time) (int, error)
+	}
 	// Stands reports whether a credential without an end still counts: whether what
 	// it is bound to is there.
 	Stands func(ctx context.Context, e *Entry) (bool, error)
@@ -73,8 +78,10 @@ func (k *Keeper) sweep(ctx context.Context) error {
 		kept = 0
 		k.Log.WarnContext(ctx, "the register of credentials is nearly full, so what has ended is removed at once", "entries", n, "most", MaxEntries)
 	}
-	_, err := k.Store.Sweep(ctx, time.Now().Add(-kept))
-	return err
+	before := time.Now().Add(-kept)
+	_, err := k.Store.Sweep(ctx, before)
+	_, also := k.Serials.Sweep(ctx, before)
+	return errors.Join(err, also)
 }
 
 // look removes the entries without an end whose credentials count no more.

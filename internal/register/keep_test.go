@@ -11,11 +11,11 @@ import (
 )
 
 // once runs a keeper until it has looked at everything.
-func once(t *testing.T, store register.Sweepable, stands func(*register.Entry) (bool, error)) {
+func once(t *testing.T, store, index register.Sweepable, stands func(*register.Entry) (bool, error)) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	k := &register.Keeper{Store: &ending{store, cancel}, Log: quiet(), Stands: func(_ context.Context, e *register.Entry) (bool, error) { return stands(e) }}
+	k := &register.Keeper{Store: &ending{store, cancel}, Serials: index, Log: quiet(), Stands: func(_ context.Context, e *register.Entry) (bool, error) { return stands(e) }}
 	if err := k.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func TestKeeper(t *testing.T) {
 	}
 	fresh.Issued = time.Now()
 	record(t, r, ago(1, 25*time.Hour), ago(2, 23*time.Hour), ago(3, -time.Hour), held, gone, fresh)
-	once(t, rows, func(e *register.Entry) (bool, error) { return e.Digest == held.Digest, nil })
+	once(t, rows, rows, func(e *register.Entry) (bool, error) { return e.Digest == held.Digest, nil })
 	for _, tt := range []struct {
 		e    *register.Entry
 		want bool
@@ -57,7 +57,7 @@ func TestKeeper(t *testing.T) {
 	}
 	// Where it cannot be told, nothing goes.
 	record(t, r, broken)
-	once(t, rows, func(*register.Entry) (bool, error) { return false, fmt.Errorf("no answer") })
+	once(t, rows, rows, func(*register.Entry) (bool, error) { return false, fmt.Errorf("no answer") })
 	if e, err := r.Find(t.Context(), broken.Name()); e == nil {
 		t.Errorf("gone without an answer, %v", err)
 	}
@@ -73,7 +73,7 @@ func TestFullRegisterKeepsNothingThatHasEnded(t *testing.T) {
 	ended, lives := token(1), token(2)
 	ended.Expires, lives.Expires = time.Now().Add(-time.Minute), time.Now().Add(time.Minute)
 	record(t, r, ended, lives)
-	once(t, full{rows}, nil)
+	once(t, full{rows}, rows, nil)
 	if n, err := rows.Count(t.Context()); n != 1 || err != nil {
 		t.Errorf("%d are left, %v", n, err)
 	}

@@ -63,6 +63,10 @@ type Metrics interface {
 // A Register writes and finds entries. Use [New]. Its methods may be called at
 // the same time.
 type Register struct {
+	// Serials, if it is not nil, is where certificates are found by their serial
+	// numbers. It must not be changed once the register is in use.
+	Serials Index
+
 	store   Store
 	metrics Metrics
 	log     *slog.Logger
@@ -79,8 +83,9 @@ type Register struct {
 
 // waiting is an entry that is to be written, and who waits for it.
 type waiting struct {
-	row  ledger.Row
-	done chan error // of room for one
+	row    ledger.Row
+	serial *ledger.Row // in the index, or nil
+	done   chan error  // of room for one
 }
 
 // New returns a register in a store.
@@ -99,7 +104,7 @@ func (r *Register) Record(ctx context.Context, e *Entry) error {
 	if n := r.entries.Load(); n >= r.most {
 		return fmt.Errorf("%w: it has %d entries of credentials that have not ended, and %d is the most", ErrFull, n, r.most)
 	}
-	w := &waiting{row: row, done: make(chan error, 1)}
+	w := &waiting{row: row, serial: serialRow(e, &row), done: make(chan error, 1)}
 	r.enqueue(w)
 	select {
 	case err := <-w.done:
@@ -123,22 +128,25 @@ func (r *Register) enqueue(w *waiting) {
 // under way goes into the next one.
 func (r *Register) write() {
 	for batch := r.next(); len(batch) > 0; batch = r.next() {
-		rows := make([]ledger.Row, len(batch))
-		for i, w := range batch {
-			rows[i] = w.row
-		}
-		err := r.commit(rows)
+		err := r.commit(batch)
 		for _, w := range batch {
 			w.done <- err
 		}
 	}
 }
 
-func (r *Register) commit(rows []ledger.Row) error {
+func (r *Register) commit(batch []*waiting) error {
+	rows := make([]ledger.Row, len(batch))
+	for i, w := range batch {
+		rows[i] = w.row
+	}
 	// Not the context of any of those who wait: the others go on.
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	err := r.store.Put(ctx, rows)
+	err := r.indexSerials(ctx, batch)
+	if err == nil {
+		err = r.store.Put(ctx, rows)
+	}
 	r.metrics.Written(len(rows), err != nil)
 	if err != nil {
 		r.log.ErrorContext(ctx, "the register of credentials could not be written; what was asked for is not issued", "err", err, "entries", len(rows))

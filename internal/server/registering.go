@@ -37,6 +37,8 @@ func (s *Server) openRegister() {
 	s.ledger = ledger.New(s.client, registerPrefix)
 	counters := s.metrics.Issued(func() int64 { return s.register.Entries() })
 	s.register = register.New(s.ledger, counters, s.log)
+	s.serials = ledger.New(s.client, registerPrefix+"serials/")
+	s.register.Serials = s.serials
 	s.uses = register.NewUses(s.ledger, counters, s.log)
 }
 
@@ -65,7 +67,7 @@ func (s *Server) countRegister(ctx context.Context) {
 
 // registerKeeper removes the entries of what has ended.
 func (s *Server) registerKeeper() controller.Named {
-	return controller.Named{Name: "register", Run: (&register.Keeper{Store: s.ledger, Stands: s.stillHeld, Log: s.log}).Run}
+	return controller.Named{Name: "register", Run: (&register.Keeper{Store: s.ledger, Serials: s.serials, Stands: s.stillHeld, Log: s.log}).Run}
 }
 
 // stillHeld reports whether the Secret of a token without an end still holds it.

@@ -65,6 +65,7 @@ type Server struct {
 	trail      *audit.Trail
 	book       *explain.Book
 	ledger     *ledger.Ledger
+	serials    *ledger.Ledger
 	register   *register.Register
 	uses       *register.Uses
 	metrics    *metrics.Registry
