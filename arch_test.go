@@ -13,7 +13,7 @@ const module = "gatehouse.dev/gatehouse"
 // and what sideways lists.
 var layers = []layer{
 	{"words", []string{".", "identity", "internal/secret"}},
-	{"files", []string{"internal/pki/wholefile"}},
+	{"files", []string{"internal/pki/weakkey", "internal/pki/wholefile"}},
 	{"mechanism", []string{
 		"internal/compact", "internal/config/strictyaml", "internal/etcd", "internal/etcd/...", "internal/fieldname", "internal/flight", "internal/jose", "internal/keyring",
 		"internal/keyset", "internal/kubeconfig", "internal/listener", "internal/outcall", "internal/ocsp", "internal/passhash", "internal/pki", "internal/podrefs", "internal/reload", "internal/secretcsv", "internal/tarpit", "internal/turns",
@@ -24,6 +24,7 @@ var layers = []layer{
 		"authn/...", "authz/...", "impersonation",
 		"internal/admission", "internal/api/policy", "internal/audit", "internal/authorizers", "internal/connect/...",
 		"internal/controller", "internal/controller/...", "internal/crl", "internal/delegation", "internal/explain", "internal/inspect", "internal/issuers", "internal/issuing", "internal/issuing/...", "internal/live", "internal/register", "internal/revocation",
+		"internal/signing",
 	}},
 	{"surface", []string{
 		"guard", "kubeauth",
@@ -42,6 +43,8 @@ var sideways = []edge{
 	{"internal/keyring", "internal/jose"},
 	{"internal/keyring", "internal/reload"},
 	{"internal/controller/clusterinfo", "authn/bootstrap"},
+	{"internal/controller/csrapproving", "internal/signing"},
+	{"internal/controller/csrsigning", "internal/signing"},
 	{"internal/controller/tokencleaner", "authn/bootstrap"},
 	{"authn/password", "authn/verified"},
 	{"authn/serviceaccount", "authn/verified"},
