@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apiserver/pkg/admission"
 
@@ -61,18 +62,28 @@ func (p Signing) Judge(ctx context.Context, a admission.Attributes) error {
 	return forSigner(ctx, p.Authorizer, a, "sign")
 }
 
-// forSigner asks whether the caller has verb on the request's signer, by its
-// full name or by that of its domain.
+// forSigner asks whether the caller has verb on the signer of the stored
+// request.
 func forSigner(ctx context.Context, authorizer authz.Authorizer, a admission.Attributes, verb string) error {
 	stored, ok := a.GetOldObject().(*request)
 	if !ok {
 		return apierrors.NewInternalError(errors.New("the stored object is no CertificateSigningRequest"))
 	}
+	signer := stored.Spec.SignerName
+	allowed, err := onSigner(ctx, authorizer, a, verb, signer)
+	if err != nil || allowed {
+		return err
+	}
+	return admission.NewForbidden(a, fmt.Errorf("user not permitted to %s requests with signerName %q", verb, signer))
+}
+
+// onSigner reports whether the caller has verb on a signer, by its full name or
+// by that of its domain. The error is an API error.
+func onSigner(ctx context.Context, authorizer authz.Authorizer, a admission.Attributes, verb, signer string) (bool, error) {
 	user, err := caller(a.GetUserInfo())
 	if err != nil {
-		return apierrors.NewInternalError(err)
+		return false, apierrors.NewInternalError(err)
 	}
-	signer := stored.Spec.SignerName
 	domain, _, _ := strings.Cut(signer, "/")
 	for _, name := range []string{signer, domain + "/*"} {
 		allowed, err := permitted(ctx, authorizer, &authz.Attributes{
@@ -80,13 +91,13 @@ func forSigner(ctx context.Context, authorizer authz.Authorizer, a admission.Att
 			APIGroup: certificatesv1.GroupName, APIVersion: "*", Resource: "signers", Name: name,
 		})
 		if allowed {
-			return nil
+			return true, nil
 		}
 		if err != nil {
-			return apierrors.NewInternalError(err)
+			return false, apierrors.NewInternalError(err)
 		}
 	}
-	return admission.NewForbidden(a, fmt.Errorf("user not permitted to %s requests with signerName %q", verb, signer))
+	return false, nil
 }
 
 // SubjectRestriction is the plugin CertificateSubjectRestriction: nobody gets a
@@ -124,4 +135,43 @@ func parseRequest(text []byte) (*x509.CertificateRequest, error) {
 		return nil, errors.New("no PEM block")
 	}
 	return x509.ParseCertificateRequest(block.Bytes)
+}
+
+// Attest is the plugin ClusterTrustBundleAttest: saying whom to trust in the
+// name of a signer takes the permission to attest for it.
+type Attest struct{ Authorizer authz.Authorizer }
+
+// Handles is true for new and updated bundles.
+func (Attest) Handles(a admission.Attributes) bool {
+	return a.GetResource().Group == certificatesv1.GroupName && a.GetResource().Resource == "clustertrustbundles" &&
+		(a.GetOperation() == admission.Create || a.GetOperation() == admission.Update)
+}
+
+// Judge asks for the verb attest. The signer of the new object will do:
+// validation refuses to change it. Who changes nothing but what the garbage
+// collector does, or nothing at all, needs no permission of the signer's.
+func (p Attest) Judge(ctx context.Context, a admission.Attributes) error {
+	bundle, ok := a.GetObject().(*certificatesv1.ClusterTrustBundle)
+	if !ok {
+		return admission.NewForbidden(a, fmt.Errorf("expected type ClusterTrustBundle, got: %T", a.GetOldObject()))
+	}
+	if bundle.Spec.SignerName == "" {
+		return nil
+	}
+	if old, ok := a.GetOldObject().(*certificatesv1.ClusterTrustBundle); ok && a.GetOperation() == admission.Update && onlyOwners(bundle, old) {
+		return nil
+	}
+	allowed, err := onSigner(ctx, p.Authorizer, a, "attest", bundle.Spec.SignerName)
+	if err != nil || allowed {
+		return err
+	}
+	return admission.NewForbidden(a, fmt.Errorf("user not permitted to attest for signerName %q", bundle.Spec.SignerName))
+}
+
+// onlyOwners reports whether two bundles differ in nothing but owners and
+// finalizers, and in who manages which field.
+func onlyOwners(updated, old *certificatesv1.ClusterTrustBundle) bool {
+	copied := updated.DeepCopy()
+	copied.OwnerReferences, copied.Finalizers, copied.ManagedFields = old.OwnerReferences, old.Finalizers, old.ManagedFields
+	return equality.Semantic.DeepEqual(copied, old)
 }

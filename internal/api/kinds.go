@@ -25,7 +25,7 @@ func kinds() []entry {
 	return []entry{
 		namespaces(), secrets(), serviceAccounts(), configMaps(), pods(), nodes(), events(),
 		roles(), clusterRoles(), roleBindings(), clusterRoleBindings(),
-		signingRequests(), leases(),
+		signingRequests(), trustBundles(), leases(),
 	}
 }
 

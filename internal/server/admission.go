@@ -25,6 +25,7 @@ func (s *Server) admission() admission.Chain {
 		}}},
 		{"CertificateApproval", admission.Approval{Authorizer: s.authorizer}},
 		{"CertificateSigning", admission.Signing{Authorizer: s.authorizer}},
+		{"ClusterTrustBundleAttest", admission.Attest{Authorizer: s.authorizer}},
 		{"CertificateSubjectRestriction", admission.SubjectRestriction{}},
 		{"NodeRestriction", admission.NodeRestriction{
 			Authorizer: s.authorizer,

@@ -55,6 +55,7 @@ var served = map[string]map[string]string{
 		"certificatesigningrequests":          "CertificateSigningRequest create delete deletecollection get list patch update watch",
 		"certificatesigningrequests/approval": "CertificateSigningRequest get patch update",
 		"certificatesigningrequests/status":   "CertificateSigningRequest get patch update",
+		"clustertrustbundles":                 "ClusterTrustBundle create delete deletecollection get list patch update watch",
 	},
 	"coordination.k8s.io/v1": {"leases": "Lease create delete deletecollection get list patch update watch"},
 	"rbac.authorization.k8s.io/v1": {

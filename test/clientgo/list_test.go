@@ -196,6 +196,7 @@ func testSelectors(t *testing.T, w *world) {
 		{"/apis/rbac.authorization.k8s.io/v1", "clusterroles", false, nil},
 		{"/apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", false, nil},
 		{"/apis/certificates.k8s.io/v1", "certificatesigningrequests", false, []string{"spec.signerName"}},
+		{"/apis/certificates.k8s.io/v1", "clustertrustbundles", false, []string{"spec.signerName"}},
 		{"/apis/coordination.k8s.io/v1", "leases", true, nil},
 	} {
 		t.Run(test.resource, func(t *testing.T) {

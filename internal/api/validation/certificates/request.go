@@ -1,5 +1,6 @@
 // Package certificates says what is wrong with the objects of
-// certificates.k8s.io/v1: requests for the signing of a certificate.
+// certificates.k8s.io/v1: requests for the signing of a certificate, and bundles
+// of authorities to trust.
 //
 // The one idea: each way to write a request may touch only its own part. A
 // create or an update decides nothing, the subresource approval alone approves
