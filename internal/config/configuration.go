@@ -42,6 +42,7 @@ type Configuration struct {
 	Storage         Storage         `json:"storage"`
 	Authentication  Authentication  `json:"authentication"`
 	ServiceAccounts ServiceAccounts `json:"serviceAccounts"`
+	Certificates    Certificates    `json:"certificates"`
 	Authorization   Authorization   `json:"authorization"`
 	Audit           Audit           `json:"audit"`
 	Admission       Admission       `json:"admission"`
@@ -306,7 +307,8 @@ type Authorization struct {
 type Admission struct {
 	// Plugins to switch on besides those that are on by default, which are all
 	// of NamespaceLifecycle, CertificateApproval, CertificateSigning,
-	// CertificateSubjectRestriction and NodeRestriction.
+	// ClusterTrustBundleAttest, CertificateSubjectRestriction and
+	// NodeRestriction.
 	// Default: none.
 	Enable []string `json:"enable" flag:"enable-admission-plugins"`
 	// Plugins to switch off.

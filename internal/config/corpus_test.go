@@ -101,7 +101,7 @@ var badFiles = map[string][]string{
 	},
 	"version":        {`:1: apiVersion: "gatehouse.dev/v1beta1" is not known; write apiVersion: gatehouse.dev/v1alpha1`},
 	"twodocuments":   {":3: begins a second document; keep one document in a file"},
-	"unknown":        {":3: colour: there is no such field; remove it; the fields here are apiVersion, kind, serving, storage, authentication, serviceAccounts, authorization, audit, admission, limits, logging"},
+	"unknown":        {":3: colour: there is no such field; remove it; the fields here are apiVersion, kind, serving, storage, authentication, serviceAccounts, certificates, authorization, audit, admission, limits, logging"},
 	"misspelt":       {":4: serving.securePrt: there is no such field; did you mean securePort?"},
 	"case":           {":4: serving.SecurePort: there is no such field; did you mean securePort?"},
 	"flagname":       {":4: serving.data-dir: there is no such field; did you mean storage.dataDir?"},

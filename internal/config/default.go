@@ -31,13 +31,15 @@ func AuthorizationModes() []string {
 // on by default, also NodeRestriction: without it a node could write to others.
 func AdmissionPlugins() []string {
 	return []string{
-		"NamespaceLifecycle", "CertificateApproval", "CertificateSigning", "CertificateSubjectRestriction", "NodeRestriction",
+		"NamespaceLifecycle", "CertificateApproval", "CertificateSigning", "ClusterTrustBundleAttest",
+		"CertificateSubjectRestriction", "NodeRestriction",
 	}
 }
 
 // Default returns the configuration that holds where nothing is said. Its
 // values are those of kube-apiserver v1.37, but for the modes of authorization,
-// which are those that kubeadm sets. It is not valid by itself: an issuer and a store have no
+// which are those that kubeadm sets, and for the life of certificates, which is a
+// month and not a year. It is not valid by itself: an issuer and a store have no
 // default.
 func Default() *Configuration {
 	return &Configuration{
@@ -49,6 +51,7 @@ func Default() *Configuration {
 			Anonymous: true, JWT: defaultJWT(), OIDC: defaultOIDC(), Webhook: defaultTokenWebhook(),
 		},
 		ServiceAccounts: ServiceAccounts{Lookup: true, ExtendTokenExpiration: true, LegacyTokenCleanUpPeriod: Duration(365 * 24 * time.Hour)},
+		Certificates:    defaultCertificates(),
 		Authorization:   Authorization{Modes: []string{ModeNode, ModeRBAC}, Webhook: defaultAccessWebhook()},
 		Audit: Audit{
 			Log: AuditLog{

@@ -64,6 +64,17 @@ basic-auth-file                         string                          of kube-
 bind-address                            ip            0.0.0.0
 cert-dir                                string                          kube-apiserver: /var/run/kubernetes
 client-ca-file                          string
+cluster-signing-cert-file                         string               of kube-controller-manager
+cluster-signing-duration                          duration  720h0m0s   kube-controller-manager: 8760h0m0s
+cluster-signing-key-file                          string               of kube-controller-manager
+cluster-signing-kube-apiserver-client-cert-file   string               of kube-controller-manager
+cluster-signing-kube-apiserver-client-key-file    string               of kube-controller-manager
+cluster-signing-kubelet-client-cert-file          string               of kube-controller-manager
+cluster-signing-kubelet-client-key-file           string               of kube-controller-manager
+cluster-signing-kubelet-serving-cert-file         string               of kube-controller-manager
+cluster-signing-kubelet-serving-key-file          string               of kube-controller-manager
+cluster-signing-legacy-unknown-cert-file          string               of kube-controller-manager
+cluster-signing-legacy-unknown-key-file           string               of kube-controller-manager
 config                                  string                          not in kube-apiserver
 data-dir                                string                          not in kube-apiserver
 disable-admission-plugins               stringSlice   []

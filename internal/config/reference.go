@@ -22,6 +22,8 @@ var (
 	oidcSource string
 	//go:embed webhook.go
 	webhookSource string
+	//go:embed certificates.go
+	certificatesSource string
 )
 
 // A Section is one group of settings.
@@ -86,7 +88,7 @@ func (s setting) describe(texts map[string]string) Setting {
 // one line: of a type by its name, of a field by those of type and field.
 func comments() map[string]string {
 	texts := make(map[string]string)
-	for _, source := range []string{configurationSource, auditSource, oidcSource, webhookSource} {
+	for _, source := range []string{configurationSource, auditSource, oidcSource, webhookSource, certificatesSource} {
 		file, err := parser.ParseFile(token.NewFileSet(), "", source, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
 			panic("internal error: reading own comments: " + err.Error())

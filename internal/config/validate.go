@@ -97,6 +97,7 @@ func (c *Configuration) judge() *check {
 	k.requestHeader()
 	k.passwords()
 	k.serviceAccounts()
+	k.certificates()
 	k.issuers()
 	k.tokenWebhook()
 	k.webhookClients()

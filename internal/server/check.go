@@ -33,7 +33,7 @@ func Check(ctx context.Context, cfg *config.Configuration) error {
 	if s.material, err = brought(cfg); err == nil {
 		err = s.checkDoor()
 	}
-	return errors.Join(err, s.checkStore(ctx), s.checkAudit())
+	return errors.Join(err, s.checkStore(ctx), s.checkAudit(), s.checkCertificates())
 }
 
 // checkDoor builds what identifies callers and decides about them. What a data

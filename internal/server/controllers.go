@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -59,7 +60,7 @@ func (s *Server) controllers() (*controller.Runner, error) {
 		{Name: "encryption", Run: s.rewriteSecrets},
 		s.registerKeeper(),
 	}}
-	runner.Controllers = append(runner.Controllers, s.bootstrapControllers()...)
+	runner.Controllers = slices.Concat(runner.Controllers, s.bootstrapControllers(), s.certificateControllers())
 	if s.embedded != nil {
 		return runner, nil
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -29,6 +30,11 @@ type objects struct {
 	namespaceStatus   api.Objects[*corev1.Namespace]
 	namespaceFinalize api.Objects[*corev1.Namespace]
 
+	requests        api.Objects[*certificatesv1.CertificateSigningRequest]
+	requestApproval api.Objects[*certificatesv1.CertificateSigningRequest]
+	requestStatus   api.Objects[*certificatesv1.CertificateSigningRequest]
+	trustBundles    api.Objects[*certificatesv1.ClusterTrustBundle]
+
 	informers informers
 }
 
@@ -36,12 +42,14 @@ type objects struct {
 type informers struct {
 	namespaces, accounts, secrets, configMaps, pods, nodes, leases cache.SharedIndexInformer
 	roles, clusterRoles, bindings, cluster                         cache.SharedIndexInformer
+	requests, trustBundles                                         cache.SharedIndexInformer
 }
 
 func (i *informers) all() []cache.SharedIndexInformer {
 	return []cache.SharedIndexInformer{
 		i.namespaces, i.accounts, i.secrets, i.configMaps, i.pods, i.nodes, i.leases,
 		i.roles, i.clusterRoles, i.bindings, i.cluster,
+		i.requests, i.trustBundles,
 	}
 }
 
@@ -73,6 +81,10 @@ func openObjects(a *api.API) (*objects, error) {
 		namespaceStatus:   find[*corev1.Namespace](a, &err, "", "namespaces/status"),
 		namespaceFinalize: find[*corev1.Namespace](a, &err, "", "namespaces/finalize"),
 		cluster:           find[*rbacv1.ClusterRoleBinding](a, &err, rbacv1.GroupName, "clusterrolebindings"),
+		requests:          find[*certificatesv1.CertificateSigningRequest](a, &err, certificatesv1.GroupName, "certificatesigningrequests"),
+		requestApproval:   find[*certificatesv1.CertificateSigningRequest](a, &err, certificatesv1.GroupName, "certificatesigningrequests/approval"),
+		requestStatus:     find[*certificatesv1.CertificateSigningRequest](a, &err, certificatesv1.GroupName, "certificatesigningrequests/status"),
+		trustBundles:      find[*certificatesv1.ClusterTrustBundle](a, &err, certificatesv1.GroupName, "clustertrustbundles"),
 	}
 	if err != nil {
 		return nil, err
@@ -82,6 +94,7 @@ func openObjects(a *api.API) (*objects, error) {
 		configMaps: o.configMaps.Informer(), pods: o.pods.Informer(), nodes: o.nodes.Informer(), leases: o.leases.Informer(),
 		roles: o.roles.Informer(), clusterRoles: o.clusterRoles.Informer(),
 		bindings: o.bindings.Informer(), cluster: o.cluster.Informer(),
+		requests: o.requests.Informer(), trustBundles: o.trustBundles.Informer(),
 	}
 	return o, nil
 }
