@@ -11,9 +11,9 @@ import (
 	"gatehouse.dev/gatehouse/internal/register"
 )
 
-// columns are those of a table; kubectl shows the ones of priority 1 with
+// Columns are those of a table; kubectl shows the ones of priority 1 with
 // -o wide.
-func columns() []metav1.TableColumnDefinition {
+func Columns() []metav1.TableColumnDefinition {
 	column := func(name string, priority int32, about string) metav1.TableColumnDefinition {
 		return metav1.TableColumnDefinition{Name: name, Type: "string", Priority: priority, Description: about}
 	}

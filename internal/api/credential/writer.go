@@ -83,7 +83,7 @@ func (w *writer) begin() error {
 	w.begun = true
 	w.to.Header().Set("Content-Type", "application/json")
 	if w.form == asTable {
-		columns, err := json.Marshal(columns())
+		columns, err := json.Marshal(Columns())
 		if err != nil {
 			return fmt.Errorf("encoding the columns: %w", err)
 		}

@@ -1,11 +1,12 @@
-// Package asking gets explanations from a live server, with the credentials of a
-// kubeconfig.
+// Package asking gets explanations, and what was issued, from a live server with
+// the credentials of a kubeconfig.
 package asking
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -36,7 +37,7 @@ type Asker struct {
 
 // Find returns what is known of a request ID or an audit ID.
 func (a *Asker) Find(ctx context.Context, name string) (*explain.Explanation, error) {
-	return a.ask(ctx, http.MethodGet, explanation.Prefix+"/"+explain.Resource+"/"+url.PathEscape(name), nil)
+	return a.explain(ctx, http.MethodGet, explanation.Prefix+"/"+explain.Resource+"/"+url.PathEscape(name), nil)
 }
 
 // Try returns what would be said of a credential. It is sent to the server, and
@@ -48,10 +49,25 @@ func (a *Asker) Try(ctx context.Context, spec *explain.Spec) (*explain.Explanati
 	if err != nil {
 		return nil, fmt.Errorf("asking for an explanation: %w", err)
 	}
-	return a.ask(ctx, http.MethodPost, explanation.Prefix+"/"+explain.Resource, body)
+	return a.explain(ctx, http.MethodPost, explanation.Prefix+"/"+explain.Resource, body)
 }
 
-func (a *Asker) ask(ctx context.Context, method, path string, body []byte) (*explain.Explanation, error) {
+func (a *Asker) explain(ctx context.Context, method, path string, body []byte) (*explain.Explanation, error) {
+	var found explain.Explanation
+	if err := a.ask(ctx, method, path, body, &found); err != nil {
+		return nil, fmt.Errorf("asking for an explanation: %w", err)
+	}
+	return &found, nil
+}
+
+// A server is one that is asked.
+type server struct {
+	client *http.Client
+	host   string
+}
+
+// reach returns the server of the kubeconfig.
+func (a *Asker) reach() (*server, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = a.Kubeconfig
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: a.Context}).ClientConfig()
@@ -63,41 +79,54 @@ func (a *Asker) ask(ctx context.Context, method, path string, body []byte) (*exp
 	if err != nil {
 		return nil, fmt.Errorf("reading kubeconfig: %w", err)
 	}
-	defer client.CloseIdleConnections()
 	if !strings.Contains(config.Host, "://") {
 		config.Host = "https://" + config.Host
 	}
-	request, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(config.Host, "/")+path, bytes.NewReader(body))
-	if err != nil {
-		return nil, fmt.Errorf("asking for an explanation: %w", err)
+	if !strings.HasPrefix(config.Host, "https://") {
+		return nil, fmt.Errorf("%s is not https, and a credential may be sent", config.Host)
 	}
-	if request.URL.Scheme != "https" {
-		return nil, fmt.Errorf("asking for an explanation: %s is not https, and a credential may be sent", config.Host)
-	}
-	request.Header.Set("Content-Type", "application/json")
-	response, err := client.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("asking for an explanation: %w", err)
-	}
-	defer response.Body.Close()
-	return read(response)
+	return &server{client, strings.TrimSuffix(config.Host, "/")}, nil
 }
 
-func read(response *http.Response) (*explain.Explanation, error) {
+// ask asks once.
+func (a *Asker) ask(ctx context.Context, method, path string, body []byte, into any) error {
+	s, err := a.reach()
+	if err != nil {
+		return err
+	}
+	defer s.client.CloseIdleConnections()
+	return s.ask(ctx, method, path, body, into)
+}
+
+func (s *server) ask(ctx context.Context, method, path string, body []byte, into any) error {
+	request, err := http.NewRequestWithContext(ctx, method, s.host+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Accept", "application/json")
+	response, err := s.client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	return read(response, into)
+}
+
+func read(response *http.Response, into any) error {
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
-		return nil, fmt.Errorf("reading the explanation: %w", err)
+		return fmt.Errorf("reading the answer: %w", err)
 	}
 	if response.StatusCode != http.StatusOK && response.StatusCode != http.StatusCreated {
 		var status metav1.Status
 		if json.Unmarshal(text, &status) != nil || status.Message == "" {
-			return nil, fmt.Errorf("asking for an explanation: the server answers %s", response.Status)
+			return fmt.Errorf("the server answers %s", response.Status)
 		}
-		return nil, fmt.Errorf("asking for an explanation: %s", status.Message)
+		return errors.New(status.Message)
 	}
-	var found explain.Explanation
-	if err := json.Unmarshal(text, &found); err != nil {
-		return nil, fmt.Errorf("reading the explanation: %w", err)
+	if err := json.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
 	}
-	return &found, nil
+	return nil
 }
