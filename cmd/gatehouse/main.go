@@ -4,7 +4,7 @@
 // The result of a command goes to standard output, and everything else to
 // standard error, as lines that begin with "error: " and "hint: ". The exit
 // code is 0, 1 for what went wrong, and 2 for a command line that cannot be
-// understood.
+// understood. Where the result is a program, the exit code is the program's.
 package main
 
 import (
@@ -48,8 +48,18 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 		newPasswordCommand(stdout, stderr), newTokenCommand(stdout, stderr),
 		newExplainCommand(os.Stdin, stdout), newCredentialsCommand(stdout), newWebhookCommand(stdout),
 	)
+	root.AddCommand(newRunCommands(stderr)...)
 	return root
 }
+
+// An exitError is an exit code of its own. Without an error there is nothing to
+// say.
+type exitError struct {
+	code int
+	error
+}
+
+func (e exitError) Unwrap() error { return e.error }
 
 // A usageError is a command line that cannot be understood.
 type usageError struct{ error }
@@ -73,6 +83,10 @@ func report(err error, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
+	exit, coded := errors.AsType[exitError](err)
+	if coded && exit.error == nil {
+		return exit.code
+	}
 	problems := config.Problems(err)
 	for _, p := range problems {
 		fmt.Fprintf(stderr, "error: %s: %s\nhint: %s\n", p.Where, p.What, p.Mend)
@@ -82,6 +96,9 @@ func report(err error, stderr io.Writer) int {
 	}
 	if _, ok := errors.AsType[usageError](err); ok {
 		return 2
+	}
+	if coded {
+		return exit.code
 	}
 	return 1
 }

@@ -60,7 +60,7 @@ func metas(p *policy.Policy) [][]metav1.ObjectMeta {
 
 func TestCounts(t *testing.T) {
 	want := []int{
-		32 + 41 + 2, // the default roles, those of the controllers, gatehouse:explain and gatehouse:credentials
+		32 + 41 + 3, // the default roles, those of the controllers, gatehouse:explain, gatehouse:credentials and gatehouse:workload-runner
 		13 + 41 + 2, // their bindings, gatehouse:admins and gatehouse:webhooks
 		7, 7,
 	}
