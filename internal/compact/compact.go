@@ -16,6 +16,7 @@
 package compact
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -42,39 +43,46 @@ type Token struct {
 
 	digest   [sha256.Size]byte // see Digest, once digested
 	digested bool
+
+	room [usualClaims]member // for those of the payload
 }
+
+// Most payloads have no more members than usualClaims in all their objects, and
+// most headers no more than usualHeader.
+const usualClaims, usualHeader = 24, 6
+
+var errParts = errors.New("token has not three parts")
 
 // Parse reads the form of a token. Its errors never repeat any of it.
 func Parse(token string) (*Token, error) {
 	if len(token) > MaxSize {
 		return nil, errors.New("token is longer than 16 KiB")
 	}
-	head, rest, ok1 := strings.Cut(token, ".")
-	body, tail, ok2 := strings.Cut(rest, ".")
-	if !ok1 || !ok2 || strings.IndexByte(tail, '.') >= 0 {
-		return nil, errors.New("token has not three parts")
+	point := strings.IndexByte(token, '.')
+	last := strings.LastIndexByte(token, '.')
+	if point == last || strings.IndexByte(token[point+1:last], '.') >= 0 {
+		return nil, errParts
 	}
-	// One buffer for all there is to keep: the signed text, then the parts.
-	signed := len(head) + 1 + len(body)
-	buf := make([]byte, signed, signed+base64.RawURLEncoding.DecodedLen(len(token)))
+	// One buffer for all there is to keep: the text, then what its parts stand for.
+	buf := make([]byte, len(token), len(token)+base64.RawURLEncoding.DecodedLen(len(token)))
 	copy(buf, token)
-
-	header, buf, err := decode(buf, head)
+	text := buf[:len(token):len(token)]
+	header, buf, err := decode(buf, text[:point])
 	if err != nil {
 		return nil, fmt.Errorf("header: %w", err)
 	}
-	payload, buf, err := decode(buf, body)
+	payload, buf, err := decode(buf, text[point+1:last])
 	if err != nil {
 		return nil, fmt.Errorf("payload: %w", err)
 	}
-	signature, buf, err := decode(buf, tail)
+	signature, _, err := decode(buf, text[last+1:])
 	if err != nil {
 		return nil, fmt.Errorf("signature: %w", err)
 	}
 	if len(signature) == 0 {
 		return nil, errors.New("token has no signature")
 	}
-	t := &Token{signed: buf[:signed:signed], payload: payload, signature: signature}
+	t := &Token{signed: text[:last:last], payload: payload, signature: signature}
 	if err := t.readHeader(header); err != nil {
 		return nil, fmt.Errorf("header: %w", err)
 	}
@@ -84,12 +92,12 @@ func Parse(token string) (*Token, error) {
 // decode appends to buf what part stands for and returns that, and all of buf.
 // The standard library's decoder skips line breaks, which would give one token
 // many forms, so they are looked for first.
-func decode(buf []byte, part string) (decoded, all []byte, err error) {
-	if strings.IndexByte(part, '\n') >= 0 || strings.IndexByte(part, '\r') >= 0 {
+func decode(buf, part []byte) (decoded, all []byte, err error) {
+	if bytes.IndexByte(part, '\n') >= 0 || bytes.IndexByte(part, '\r') >= 0 {
 		return nil, nil, errors.New("not base64url: line break")
 	}
 	from := len(buf)
-	all, err = base64.RawURLEncoding.Strict().AppendDecode(buf, []byte(part))
+	all, err = base64.RawURLEncoding.Strict().AppendDecode(buf, part)
 	if err != nil {
 		return nil, nil, errors.New("not canonical unpadded base64url")
 	}
@@ -97,17 +105,19 @@ func decode(buf []byte, part string) (decoded, all []byte, err error) {
 }
 
 func (t *Token) readHeader(text []byte) error {
-	header, err := ParseObject(text)
+	var room [usualHeader]member
+	header, err := parseObject(text, room[:0])
 	if err != nil {
 		return err
 	}
-	for _, m := range header.members {
-		switch string(m.name) {
+	for i := 0; i < len(header.members); i += 1 + int(header.members[i].inner) {
+		switch name := header.name(i); string(name) {
 		case "crit", "b64", "jwk", "jku", "x5c", "x5u", "cty", "zip", "enc":
-			return fmt.Errorf("%q is not allowed", m.name)
+			return fmt.Errorf("%q is not allowed", name)
 		}
 	}
-	if t.Algorithm, err = header.String("alg"); err != nil {
+	algorithm, err := header.Text("alg")
+	if err != nil {
 		return err
 	}
 	if t.KeyID, err = header.String("kid"); err != nil {
@@ -116,9 +126,11 @@ func (t *Token) readHeader(text []byte) error {
 	if t.Type, err = header.String("typ"); err != nil {
 		return err
 	}
-	if !slices.Contains(algorithms[:], t.Algorithm) {
+	i := slices.IndexFunc(algorithms[:], func(a string) bool { return a == string(algorithm) })
+	if i < 0 {
 		return errors.New("alg is none of RS, PS or ES with 256, 384 or 512, nor EdDSA")
 	}
+	t.Algorithm = algorithms[i]
 	return nil
 }
 
@@ -136,9 +148,9 @@ func (t *Token) Digest() [sha256.Size]byte {
 	return t.digest
 }
 
-// Claims reads the payload as a JSON object.
+// Claims reads the payload as a JSON object. It is called once.
 func (t *Token) Claims() (Object, error) {
-	claims, err := ParseObject(t.payload)
+	claims, err := parseObject(t.payload, t.room[:0])
 	if err != nil {
 		return Object{}, fmt.Errorf("payload: %w", err)
 	}

@@ -1,6 +1,7 @@
 package compact_test
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -12,9 +13,11 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"gatehouse.dev/gatehouse/internal/compact"
 )
@@ -344,15 +347,115 @@ func FuzzParseObject(f *testing.F) {
 		if err := json.Unmarshal(text, &std); err != nil {
 			t.Fatalf("%q is accepted, but not by encoding/json: %v", text, err)
 		}
-		for name, v := range std {
-			if s, ok := v.(string); ok {
-				if got, err := o.String(name); got != s || err != nil {
-					t.Errorf("%q: String(%q) = %q, %v, want %q", text, name, got, err, s)
+		same(t, o, std)
+		same(t, o.Keep(), std)
+	})
+}
+
+// same compares an object with what the standard library reads.
+func same(t *testing.T, o compact.Object, std map[string]any) {
+	n := 0
+	for range o.All() {
+		n++
+	}
+	if n != len(std) {
+		t.Errorf("%d members, want %d", n, len(std))
+	}
+	for name, v := range std {
+		only := o.Only(name)
+		var raw any
+		if err := json.Unmarshal(o.Raw(name), &raw); err != nil || !reflect.DeepEqual(raw, v) || !o.Has(name) {
+			t.Errorf("%q is %s, want %v", name, o.Raw(name), v)
+		}
+		switch v := v.(type) {
+		case string:
+			got, err := o.String(name)
+			text, err2 := o.Text(name)
+			if got != v || string(text) != v || err != nil || err2 != nil {
+				t.Errorf("String(%q) = %q, Text = %q, want %q", name, got, text, v)
+			}
+		case map[string]any:
+			in, err := o.Object(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, in, v)
+			if in, err = only.Object(name); err != nil {
+				t.Fatal(err)
+			}
+			same(t, in, v)
+		case []any:
+			var want []string
+			for _, each := range v {
+				if text, ok := each.(string); ok {
+					want = append(want, text)
 				}
 			}
-			if !o.Has(name) {
-				t.Errorf("%q: no member %q", text, name)
+			got, err := o.Strings(name)
+			if (err == nil) != (len(want) == len(v)) || err == nil && !slices.Equal(got, want) {
+				t.Errorf("Strings(%q) = %q, %v, want %q", name, got, err, v)
 			}
 		}
-	})
+	}
+}
+
+// Every byte is seen, wherever it is in a string.
+func TestEveryByteOfAString(t *testing.T) {
+	for c := range 256 {
+		for at := range 18 {
+			for behind := range 10 {
+				text := `{"` + strings.Repeat("k", at) + string([]byte{byte(c)}) + strings.Repeat("~", behind) + `":"` +
+					strings.Repeat(" ", behind) + string([]byte{byte(c)}) + strings.Repeat("z", at) + `"}`
+				_, err := compact.ParseObject([]byte(text))
+				if good := json.Valid([]byte(text)) && utf8.ValidString(text); good != (err == nil) {
+					t.Fatalf("%q: %v", text, err)
+				}
+			}
+		}
+	}
+}
+
+// The signature of a curve is checked in DER, with its numbers as they come.
+func TestSignaturesOfEveryLength(t *testing.T) {
+	for _, curve := range []elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()} {
+		private := newEC(t, curve)
+		key, err := compact.NewKey("", private.Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := (curve.Params().BitSize + 7) / 8
+		algorithm := map[int]string{32: "ES256", 48: "ES384", 66: "ES512"}[size]
+		signed := b64.EncodeToString([]byte(`{"alg":"`+algorithm+`"}`)) + "." + b64.EncodeToString([]byte(`{}`))
+		hash := map[int]crypto.Hash{32: crypto.SHA256, 48: crypto.SHA384, 66: crypto.SHA512}[size].New()
+		hash.Write([]byte(signed))
+		digest := hash.Sum(nil)
+		for i := range 300 { // about one in 128 has a number that is a byte shorter
+			r, s, err := ecdsa.Sign(rand.Reader, private, digest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw := append(r.FillBytes(make([]byte, size)), s.FillBytes(make([]byte, size))...)
+			for _, change := range []byte{0, 1} {
+				raw[i%len(raw)] ^= change
+				token, err := compact.Parse(signed + "." + b64.EncodeToString(raw))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := token.Verify(key) == nil; got != (change == 0) {
+					t.Fatalf("%s: r %x, s %x, with byte %d changed by %d: good %t", algorithm, r, s, i%len(raw), change, got)
+				}
+			}
+		}
+		for _, zero := range [][2]int{{0, size}, {size, 2 * size}, {0, 2 * size}} {
+			raw := bytes.Repeat([]byte{1}, 2*size)
+			clear(raw[zero[0]:zero[1]])
+			token, err := compact.Parse(signed + "." + b64.EncodeToString(raw))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if token.Verify(key) == nil {
+				t.Errorf("%s: a zero is a good number of a signature", algorithm)
+			}
+		}
+	}
 }

@@ -2,7 +2,9 @@ package compact
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -15,15 +17,18 @@ const (
 
 	// usualMember is how many bytes the text of a member takes, and manyMembers
 	// for how many of them room is made in advance at most.
-	usualMember, manyMembers = 20, 16
+	usualMember, manyMembers = 20, 32
 )
 
 // A scanner walks once over a JSON text and checks its grammar.
 type scanner struct {
 	text []byte
 	at   int
-	// names are those of the members of all the objects that are open now.
-	names [][]byte
+	// members are those found so far, each with those of its value behind it. Of
+	// what is in an array they are there only as long as their object is open.
+	members []member
+	written names
+	arrays  int // open ones
 }
 
 // fail names the place but not what is there: it may be part of a secret.
@@ -54,13 +59,13 @@ func (s *scanner) space() {
 // value reads one value, which is at depth if it is an object or an array.
 func (s *scanner) value(depth int) error {
 	switch c := s.peek(); {
-	case c == '{':
-		_, err := s.object(depth, false)
+	case c == '"':
+		_, err := s.str()
 		return err
+	case c == '{':
+		return s.object(depth)
 	case c == '[':
 		return s.array(depth)
-	case c == '"':
-		return s.str()
 	case c == '-' || c >= '0' && c <= '9':
 		return s.number()
 	}
@@ -73,79 +78,85 @@ func (s *scanner) value(depth int) error {
 	return s.fail("no value")
 }
 
-// object reads an object. It returns its members if keep is set.
-func (s *scanner) object(depth int, keep bool) ([]member, error) {
+func (s *scanner) object(depth int) error {
 	if depth > maxDepth {
-		return nil, s.fail("too deep")
+		return s.fail("too deep")
 	}
-	var members []member
-	if keep {
-		members = make([]member, 0, cap(s.names))
-	}
-	first := len(s.names)
+	first := len(s.members)
 	s.at++
-	for s.space(); s.peek() != '}'; s.space() {
-		if len(s.names) > first {
+	for n := 0; ; n++ {
+		if s.space(); s.peek() == '}' {
+			break
+		}
+		if n > 0 {
 			if s.peek() != ',' {
-				return nil, s.fail("no comma or closing brace")
+				return s.fail("no comma or closing brace")
 			}
 			s.at++
 			s.space()
 		}
-		name, err := s.name(first)
-		if err != nil {
-			return nil, err
+		if err := s.name(first, n); err != nil {
+			return err
 		}
-		from := s.at
+		here, from := len(s.members)-1, s.at
 		if err := s.value(depth + 1); err != nil {
-			return nil, err
+			return err
 		}
-		if keep {
-			members = append(members, member{name, s.text[from:s.at]})
-		}
+		m := &s.members[here]
+		m.from, m.to, m.inner = uint32(from), uint32(s.at), uint32(len(s.members)-1-here)
 	}
 	s.at++
-	s.names = s.names[:first]
-	return members, nil
+	if s.arrays > 0 {
+		s.members = s.members[:first]
+	}
+	return nil
 }
 
-// name reads the name of a member, the colon, and the space around it. The
-// names of the same object begin at s.names[first].
-func (s *scanner) name(first int) ([]byte, error) {
+// name reads the name of a member, the colon, and the space around it. The n
+// members of the same object before it begin at s.members[first].
+func (s *scanner) name(first, n int) error {
 	if s.peek() != '"' {
-		return nil, s.fail("no name")
+		return s.fail("no name")
 	}
-	from := s.at
-	if err := s.str(); err != nil {
-		return nil, err
+	from := s.at + 1
+	escaped, err := s.str()
+	if err != nil {
+		return err
 	}
-	name := unquote(s.text[from:s.at])
-	for _, other := range s.names[first:] {
-		if bytes.Equal(name, other) {
-			return nil, s.fail("a second member of the same name")
+	m := member{nameFrom: uint32(from), nameTo: uint32(s.at - 1)}
+	if escaped {
+		s.written = append(s.written, unescape(s.text[from:s.at-1]))
+		m.escaped = uint32(len(s.written))
+	}
+	name := s.written.of(&m, s.text)
+	for i := first; i < len(s.members); i += 1 + int(s.members[i].inner) {
+		if bytes.Equal(name, s.written.of(&s.members[i], s.text)) {
+			return s.fail("a second member of the same name")
 		}
 	}
-	if len(s.names)-first == maxMembers {
-		return nil, s.fail("too many members")
+	if n == maxMembers {
+		return s.fail("too many members")
 	}
-	s.names = append(s.names, name)
+	s.members = append(s.members, m)
 	if s.space(); s.peek() != ':' {
-		return nil, s.fail("no colon")
+		return s.fail("no colon")
 	}
 	s.at++
 	s.space()
-	return name, nil
+	return nil
 }
 
 func (s *scanner) array(depth int) error {
 	if depth > maxDepth {
 		return s.fail("too deep")
 	}
+	s.arrays++
 	s.at++
 	for first := true; ; first = false {
 		s.space()
 		if s.peek() == ']' {
 			s.at++
+			s.arrays--
 			return nil
 		}
 		if !first {
@@ -196,31 +207,53 @@ func (s *scanner) digits() bool {
 	return s.at > from
 }
 
-// str reads a string with its quotes.
-func (s *scanner) str() error {
-	s.at++
+// str reads a string with its quotes, and reports whether it has escapes.
+func (s *scanner) str() (escaped bool, err error) {
+	s.at = plain(s.text, s.at+1)
 	for s.at < len(s.text) {
 		switch c := s.text[s.at]; {
 		case c == '"':
 			s.at++
-			return nil
+			return escaped, nil
 		case c == '\\':
+			escaped = true
 			if err := s.escape(); err != nil {
-				return err
+				return false, err
 			}
 		case c < ' ':
-			return s.fail("a control character")
+			return false, s.fail("a control character")
 		case c < utf8.RuneSelf:
 			s.at++
 		default:
 			r, n := utf8.DecodeRune(s.text[s.at:])
 			if r == utf8.RuneError && n == 1 {
-				return s.fail("no UTF-8")
+				return false, s.fail("no UTF-8")
 			}
 			s.at += n
 		}
 	}
-	return s.fail("no end of a string")
+	return false, s.fail("no end of a string")
+}
+
+// plain returns the first place from at on, or one before it that is less than
+// eight bytes from the end, where a byte is not a printable ASCII character other
+// than a quote or a backslash. It looks at eight bytes at a time: the highest bit
+// of a byte is set in
+//
+//	(x-n) &^ x       if the byte of x is below n (at most 0x80), as long as those
+//	                 before it are not;
+//	x                if it is 0x80 or above.
+func plain(text []byte, at int) int {
+	const ones, highest = 0x0101010101010101, 0x8080808080808080
+	for ; at+8 <= len(text); at += 8 {
+		x := binary.LittleEndian.Uint64(text[at:])
+		quote, backslash := x^ones*'"', x^ones*'\\'
+		found := ((quote-ones)&^quote | (backslash-ones)&^backslash | (x-ones*' ')&^x | x) & highest
+		if found != 0 {
+			return at + bits.TrailingZeros64(found)/8
+		}
+	}
+	return at
 }
 
 func (s *scanner) escape() error {
@@ -277,6 +310,11 @@ func unquote(quoted []byte) []byte {
 	if bytes.IndexByte(in, '\\') < 0 {
 		return in
 	}
+	return unescape(in)
+}
+
+// unescape returns what the inside of a string with escapes stands for.
+func unescape(in []byte) []byte {
 	out := make([]byte, 0, len(in))
 	for i := 0; i < len(in); {
 		if in[i] != '\\' {
@@ -285,7 +323,7 @@ func unquote(quoted []byte) []byte {
 			continue
 		}
 		if in[i+1] != 'u' {
-			out = append(out, unescape(in[i+1]))
+			out = append(out, meaning(in[i+1]))
 			i += 2
 			continue
 		}
@@ -301,7 +339,8 @@ func unquote(quoted []byte) []byte {
 	return out
 }
 
-func unescape(c byte) byte {
+// meaning is what a letter behind a backslash stands for.
+func meaning(c byte) byte {
 	switch c {
 	case 'b':
 		return '\b'

@@ -11,7 +11,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"math/big"
 	"slices"
 
 	_ "crypto/sha512" // SHA-384 and SHA-512, for crypto.Hash
@@ -158,10 +157,43 @@ func verifyECDSA(p *ecdsa.PublicKey, digest, signature []byte) bool {
 	if len(signature) != 2*size {
 		return false
 	}
-	r := new(big.Int).SetBytes(signature[:size])
-	s := new(big.Int).SetBytes(signature[size:])
-	return ecdsa.Verify(p, digest, r, s)
+	var room [maxDER]byte
+	return ecdsa.VerifyASN1(p, digest, appendDER(room[:0], signature[:size], signature[size:]))
 }
+
+// maxDER is the longest signature in DER: two numbers of 66 bytes.
+const maxDER = 3 + 2*(2+66)
+
+// appendDER writes the numbers of a signature as a SEQUENCE of two INTEGERs (RFC
+// 3279 section 2.2.3).
+func appendDER(out, r, s []byte) []byte {
+	r, s = significant(r), significant(s)
+	n := integerSize(r) + integerSize(s)
+	out = append(out, 0x30)
+	if n >= 0x80 { // as for P-521; never above 0xff
+		out = append(out, 0x81)
+	}
+	out = append(out, byte(n))
+	for _, number := range [2][]byte{r, s} {
+		out = append(out, 0x02, byte(integerSize(number)-2))
+		if number[0] >= 0x80 {
+			out = append(out, 0) // or it would be negative
+		}
+		out = append(out, number...)
+	}
+	return out
+}
+
+// significant returns a number without the zeros before it.
+func significant(number []byte) []byte {
+	for len(number) > 1 && number[0] == 0 {
+		number = number[1:]
+	}
+	return number
+}
+
+// integerSize is how many bytes an INTEGER takes.
+func integerSize(number []byte) int { return 2 + len(number) + int(number[0]>>7) }
 
 // hashOf returns the hash that the last three digits of an algorithm name.
 func hashOf(algorithm string) crypto.Hash {

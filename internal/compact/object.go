@@ -1,6 +1,7 @@
 package compact
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"iter"
@@ -12,40 +13,82 @@ import (
 // text in UTF-8, no object in it has two members of one name, and no string has
 // half a surrogate pair. Names are told apart by case. It refers to the bytes
 // that it was read from.
-type Object struct{ members []member }
-
-type member struct {
-	name []byte
-	raw  []byte
+type Object struct {
+	text    []byte
+	members []member
+	written names
+	kept    string // see Keep
 }
+
+// A member is where its name, without the quotes, and its value are in the text.
+// Behind it are the members of its value, if that is an object.
+type member struct {
+	nameFrom, nameTo, from, to uint32
+	inner                      uint32 // how many those are, at any depth
+	escaped                    uint32 // which of the names that have escapes, or 0
+}
+
+// Names are those that are not written in the text as they are.
+type names [][]byte
+
+// of returns the name of a member.
+func (n names) of(m *member, text []byte) []byte {
+	if m.escaped > 0 {
+		return n[m.escaped-1]
+	}
+	return text[m.nameFrom:m.nameTo]
+}
+
+func (o Object) name(i int) []byte { return o.written.of(&o.members[i], o.text) }
 
 // ParseObject reads one JSON object.
 func ParseObject(text []byte) (Object, error) {
-	s := scanner{text: text, names: make([][]byte, 0, min(len(text)/usualMember+1, manyMembers))}
+	return parseObject(text, make([]member, 0, min(len(text)/usualMember+1, manyMembers)))
+}
+
+// parseObject is ParseObject with room for members.
+func parseObject(text []byte, room []member) (Object, error) {
+	s := scanner{text: text, members: room}
 	s.space()
 	if s.peek() != '{' {
 		return Object{}, errors.New("not a JSON object")
 	}
-	members, err := s.object(1, true)
-	if err != nil {
+	if err := s.object(1); err != nil {
 		return Object{}, err
 	}
 	if s.space(); s.at != len(text) {
 		return Object{}, s.fail("text after the end")
 	}
-	return Object{members}, nil
+	return Object{text: text, members: s.members, written: s.written}, nil
 }
 
+// Keep returns o for reading many strings from: those without escapes share one
+// copy of the text. Who keeps one of them keeps all of the text.
+func (o Object) Keep() Object {
+	o.kept = string(o.text)
+	return o
+}
+
+// find returns the index of the member of that name, or -1.
+func (o Object) find(name string) int {
+	for i := 0; i < len(o.members); i += 1 + int(o.members[i].inner) {
+		if string(o.name(i)) == name {
+			return i
+		}
+	}
+	return -1
+}
+
+func (o Object) raw(i int) []byte { return o.text[o.members[i].from:o.members[i].to] }
+
 // Has reports whether o has a member of that name.
-func (o Object) Has(name string) bool { return o.Raw(name) != nil }
+func (o Object) Has(name string) bool { return o.find(name) >= 0 }
 
 // Raw returns the JSON text of the member of that name, or nil if there is none.
 // The caller must not change it.
 func (o Object) Raw(name string) []byte {
-	for i := range o.members {
-		if string(o.members[i].name) == name {
-			return o.members[i].raw
-		}
+	if i := o.find(name); i >= 0 {
+		return o.raw(i)
 	}
 	return nil
 }
@@ -53,8 +96,8 @@ func (o Object) Raw(name string) []byte {
 // All walks over the members in their order, as names and JSON texts.
 func (o Object) All() iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
-		for i := range o.members {
-			if !yield(string(o.members[i].name), o.members[i].raw) {
+		for i := 0; i < len(o.members); i += 1 + int(o.members[i].inner) {
+			if !yield(string(o.name(i)), o.raw(i)) {
 				return
 			}
 		}
@@ -63,43 +106,65 @@ func (o Object) All() iter.Seq2[string, []byte] {
 
 // Only returns an object with no member but that of the name.
 func (o Object) Only(name string) Object {
-	for i := range o.members {
-		if string(o.members[i].name) == name {
-			return Object{o.members[i : i+1]}
-		}
+	i := o.find(name)
+	if i < 0 {
+		return Object{}
 	}
-	return Object{}
+	o.members = o.members[i : i+1+int(o.members[i].inner)]
+	return o
 }
 
 // String returns the string of that name, or "" if there is no such member.
 // Anything but a string is an error, null too.
 func (o Object) String(name string) (string, error) {
-	raw := o.Raw(name)
-	if raw == nil {
+	i := o.find(name)
+	if i < 0 {
 		return "", nil
 	}
-	if raw[0] != '"' {
+	if o.raw(i)[0] != '"' {
 		return "", fmt.Errorf("%q is not a string", name)
 	}
-	return string(unquote(raw)), nil
+	return o.str(int(o.members[i].from), int(o.members[i].to)), nil
+}
+
+// Text is [Object.String] without a copy. The caller must not change it.
+func (o Object) Text(name string) ([]byte, error) {
+	raw := o.Raw(name)
+	if raw == nil {
+		return nil, nil
+	}
+	if raw[0] != '"' {
+		return nil, fmt.Errorf("%q is not a string", name)
+	}
+	return unquote(raw), nil
+}
+
+// str returns what the string in a part of the text stands for.
+func (o Object) str(from, to int) string {
+	quoted := o.text[from:to]
+	if o.kept != "" && bytes.IndexByte(quoted, '\\') < 0 {
+		return o.kept[from+1 : to-1]
+	}
+	return string(unquote(quoted))
 }
 
 // Strings returns the strings of that name: an array of them or, as RFC 7519
 // allows for the audience, a single one. It returns none if there is no such
 // member. Anything else is an error.
 func (o Object) Strings(name string) ([]string, error) {
-	raw := o.Raw(name)
-	if raw == nil {
+	i := o.find(name)
+	if i < 0 {
 		return nil, nil
 	}
-	if raw[0] == '"' {
-		return []string{string(unquote(raw))}, nil
+	from, to := int(o.members[i].from), int(o.members[i].to)
+	if o.text[from] == '"' {
+		return []string{o.str(from, to)}, nil
 	}
-	if raw[0] != '[' {
+	if o.text[from] != '[' {
 		return nil, fmt.Errorf("%q is neither a string nor an array of strings", name)
 	}
-	all := []string{}
-	s := scanner{text: raw, at: 1}
+	all := make([]string, 0, 1+bytes.Count(o.text[from:to], []byte{','}))
+	s := scanner{text: o.text[:to], at: from + 1}
 	for s.space(); s.peek() != ']'; s.space() {
 		if s.peek() == ',' {
 			s.at++
@@ -108,11 +173,11 @@ func (o Object) Strings(name string) ([]string, error) {
 		if s.peek() != '"' {
 			return nil, fmt.Errorf("%q is not an array of strings", name)
 		}
-		from := s.at
-		if err := s.str(); err != nil {
+		begin := s.at
+		if _, err := s.str(); err != nil {
 			return nil, err
 		}
-		all = append(all, string(unquote(raw[from:s.at])))
+		all = append(all, o.str(begin, s.at))
 	}
 	return all, nil
 }
@@ -142,12 +207,13 @@ func (o Object) Time(name string) (time.Time, error) {
 // Object returns the object of that name, or an empty one if there is no such
 // member. Anything but an object is an error.
 func (o Object) Object(name string) (Object, error) {
-	raw := o.Raw(name)
-	if raw == nil {
+	i := o.find(name)
+	if i < 0 {
 		return Object{}, nil
 	}
-	if raw[0] != '{' {
+	if o.raw(i)[0] != '{' {
 		return Object{}, fmt.Errorf("%q is not an object", name)
 	}
-	return ParseObject(raw)
+	o.members = o.members[i+1 : i+1+int(o.members[i].inner)]
+	return o, nil
 }
