@@ -93,7 +93,9 @@ func presented(r *http.Request, token string, by any, tokens TokenVerifier, l *l
 		return res, nil
 	case !refused(err):
 		err = unknownTo([]answer{{tokens, err}})
-		l.note(by, nil, unknownTo(nil))
+		if l != nil {
+			l.note(by, nil, unknownTo(nil))
+		}
 	}
 	return nil, err
 }
@@ -179,7 +181,9 @@ func (t tokens) climbToken(ctx context.Context, token string, audiences []string
 		said = append(said, answer{v, err})
 	}
 	if !bad {
-		l.note(t, nil, unknownTo(nil))
+		if l != nil {
+			l.note(t, nil, unknownTo(nil))
+		}
 		return nil, unknownTo(append([]answer(nil), said...))
 	}
 	return nil, together(said, bad)

@@ -177,7 +177,8 @@ func (l *ladder) passed(by any, err error) {
 	r := Rung{Found: Passed, Reason: clip(err.Error()), Facts: bounded(FactsOf(err))}
 	r.Method, r.Source = describe(by)
 	if p, ok := errors.AsType[*pass](err); ok {
-		r.Method, r.Reason = p.method, clip(p.found)
+		found, _ := p.told()
+		r.Method, r.Reason = p.method, clip(found)
 	}
 	l.rungs = append(l.rungs, r)
 }

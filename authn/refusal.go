@@ -80,23 +80,43 @@ func Refuse(method identity.Method, kind Kind, reason string) error {
 type pass struct {
 	method identity.Method
 	found  string
-	Facts
+	checks []Check
+	tell   func() (found string, checks []Check) // instead of the two, if there is one
 }
 
 // Pass returns an error that wraps [ErrNoCredential] and says what an
 // authenticator found instead of a credential of its kind, and what it
 // compared.
 func Pass(method identity.Method, found string, checks ...Check) error {
-	return &pass{method, found, Facts{Checks: checks}}
+	return &pass{method: method, found: found, checks: checks}
 }
 
-func (p *pass) Error() string { return string(p.method) + ": " + p.found }
+// PassTelling is [Pass] with what tell returns, which is put together only when
+// somebody asks for it.
+func PassTelling(method identity.Method, tell func() (found string, checks []Check)) error {
+	return &pass{method: method, tell: tell}
+}
+
+func (p *pass) told() (found string, checks []Check) {
+	if p.tell != nil {
+		return p.tell()
+	}
+	return p.found, p.checks
+}
+
+func (p *pass) Error() string {
+	found, _ := p.told()
+	return string(p.method) + ": " + found
+}
 
 func (p *pass) Unwrap() error { return ErrNoCredential }
 
-func (p *pass) kind() Kind { return p.Kind }
+func (p *pass) kind() Kind { return "" }
 
-func (p *pass) facts() Facts { return p.Facts }
+func (p *pass) facts() Facts {
+	_, checks := p.told()
+	return Facts{Checks: checks}
+}
 
 // refused reports whether err is a refusal. A [Refusal] anywhere in err settles
 // it, so that nothing that it was joined with or caused by can make it look
@@ -105,8 +125,11 @@ func refused(err error) bool {
 	if err == ErrNoCredential {
 		return false
 	}
-	if _, ok := err.(*pass); ok { // by far the most frequent
+	switch err.(type) { // nearly all are one of these
+	case *pass:
 		return false
+	case *Refusal, *tried:
+		return true
 	}
 	if !errors.Is(err, ErrNoCredential) {
 		return true

@@ -42,6 +42,8 @@ const (
 	// its own name (OpenID Connect Core 1.0 section 15.6.2).
 	googleURL  = "https://accounts.google.com"
 	googleName = "accounts.google.com"
+	// usualRests is how many things a result rests on: the key, and the issuers.
+	usualRests = 2
 	// reserved begins the names that Kubernetes keeps for itself.
 	reserved = "system:"
 )
@@ -141,22 +143,25 @@ func (i *Issuer) check() error {
 	return nil
 }
 
-// foreign says whose a token is that is not ours.
-type foreign struct{ issuer string }
-
-func (f foreign) Error() string {
-	if f.issuer == "" {
-		return string(identity.JWT) + ": the token names no issuer"
-	}
-	return fmt.Sprintf("%s: no issuer %.200q is configured", identity.JWT, f.issuer)
+// unread says why a text is no token that could be ours.
+func unread(err error) error {
+	return authn.PassTelling(identity.JWT, func() (string, []authn.Check) {
+		return "the token is no signed JWT: " + err.Error(), nil
+	})
 }
 
-func (foreign) Unwrap() error { return authn.ErrNoCredential }
+// unknown says whose a token is that is not ours.
+func unknown(issuer []byte) string {
+	if len(issuer) == 0 {
+		return "the token names no issuer"
+	}
+	return fmt.Sprintf("no issuer %.200q is configured", issuer)
+}
 
-// foreign returns that, with the issuers that there are.
-func (v *Verifier) foreign(issuer string) error {
-	return authn.Explained(foreign{issuer}, "", func() authn.Facts {
-		return authn.Facts{Checks: []authn.Check{{What: "issuer (iss)", Got: issuer, Want: "one of " + authn.List(v.names())}}}
+// foreign is what is said of it, with the issuers that there are.
+func (v *Verifier) foreign(issuer []byte) error {
+	return authn.PassTelling(identity.JWT, func() (string, []authn.Check) {
+		return unknown(issuer), []authn.Check{{What: "issuer (iss)", Got: string(issuer), Want: "one of " + authn.List(v.names())}}
 	})
 }
 
@@ -175,9 +180,9 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 	issuers := *v.current.Load()
 	t, err := parse(ctx, token)
 	if err != nil {
-		return nil, authn.Pass(identity.JWT, "the token is no signed JWT: "+err.Error())
+		return nil, unread(err)
 	}
-	issuer := issuers[t.issuer]
+	issuer := issuers[string(t.issuer)]
 	if issuer == nil {
 		return nil, v.foreign(t.issuer)
 	}
@@ -204,24 +209,21 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 type token struct {
 	*compact.Token
 	claims compact.Object
-	issuer string
+	issuer []byte
 }
 
-func parse(ctx context.Context, text string) (*token, error) {
+func parse(ctx context.Context, text string) (token, error) {
 	t, claims, err := compact.Read(ctx, text)
 	if err != nil {
-		return nil, err
+		return token{}, err
 	}
-	issuer, err := claims.String("iss")
-	if err != nil {
-		return nil, err
-	}
-	return &token{t, claims, issuer}, nil
+	issuer, err := claims.Text("iss")
+	return token{t, claims, issuer}, err
 }
 
 // verify settles whether the token is good, and who it is about. What costs
 // least is looked at first.
-func (i *Issuer) verify(ctx context.Context, t *token, all map[string]*Issuer, now time.Time) (*authn.Result, error) {
+func (i *Issuer) verify(ctx context.Context, t token, all map[string]*Issuer, now time.Time) (*authn.Result, error) {
 	trial := trial{i, t, now}
 	if err := trial.accepts(); err != nil {
 		return nil, err
@@ -246,7 +248,7 @@ func (i *Issuer) verify(ctx context.Context, t *token, all map[string]*Issuer, n
 		return nil, trial.unnamed(err, authn.Reserved, mendName)
 	}
 	who.Groups = identity.WithAuthenticated(who.Name, who.Groups)
-	res := &authn.Result{Identity: who}
+	res := &authn.Result{Identity: who, Rests: make([]authn.Stamp, 0, usualRests)}
 	for _, p := range []*proved{proof, elsewhere} {
 		if p != nil {
 			res.Rests = append(res.Rests, p.key.inForce)
@@ -313,9 +315,9 @@ func checkTypes(claims compact.Object) error {
 }
 
 // credential returns what of a token may be told that k has signed.
-func (i *Issuer) credential(t *token, k *key) identity.Credential {
+func (i *Issuer) credential(t token, k *key) identity.Credential {
 	digest := t.Digest()
-	c := identity.Credential{Method: identity.JWT, Issuer: i.URL, Digest: hex.EncodeToString(digest[:]), KeyID: k.name}
+	c := identity.Credential{Method: identity.JWT, Issuer: i.URL, Digest: string(hex.AppendEncode(nil, digest[:])), KeyID: k.name}
 	// A jti of another type names nothing; Kubernetes passes over it too.
 	if id, err := t.claims.String("jti"); err == nil && id != "" {
 		c.ID = "JTI=" + id

@@ -128,7 +128,7 @@ var (
 
 // verify returns the key that made the signature. The error is errNoKey if
 // other keys might have made it.
-func (k *Keys) verify(t *token) (*key, error) {
+func (k *Keys) verify(t token) (*key, error) {
 	p := k.current.Load()
 	if p == nil {
 		return nil, errNoKey
@@ -162,7 +162,7 @@ type proved struct {
 }
 
 // prove verifies the signature of a token that was accepted otherwise.
-func (i *Issuer) prove(ctx context.Context, t *token) (*proved, error) {
+func (i *Issuer) prove(ctx context.Context, t token) (*proved, error) {
 	until, err := t.claims.Time("exp")
 	if err != nil {
 		return nil, fmt.Errorf("claim %w", err)
@@ -187,7 +187,7 @@ func (i *Issuer) prove(ctx context.Context, t *token) (*proved, error) {
 }
 
 // verifyRenewed looks for a key that the issuer may have published since.
-func (i *Issuer) verifyRenewed(ctx context.Context, t *token) (*key, error) {
+func (i *Issuer) verifyRenewed(ctx context.Context, t token) (*key, error) {
 	err := errSignature
 	if t.KeyID != "" {
 		err = fmt.Errorf("%w: %.80q", errNoKey, t.KeyID)

@@ -26,14 +26,17 @@ type claims struct {
 	account   ref
 	// What the token is bound to. The name alone of secret is set in a legacy
 	// token.
-	secret, pod, node *ref
+	secret, pod, node ref
 
 	who  *identity.Identity
 	keys authn.Stamp
 }
 
 // A ref names one object.
-type ref struct{ name, uid string }
+type ref struct {
+	name, uid string
+	there     bool // or there is none
+}
 
 // Fresh reports whether the signature need not be verified again.
 func (c *claims) Fresh(now time.Time) bool {
@@ -43,7 +46,10 @@ func (c *claims) Fresh(now time.Time) bool {
 // readClaims reads the payload of a token, whose signature was verified. A token
 // with the claim kubernetes.io is a bound one whatever its issuer.
 func readClaims(o compact.Object, legacy bool) (*claims, error) {
-	r := reader{object: o}
+	// In one copy of all, as nearly all of it is wanted: our own issuers put no
+	// secret into a token.
+	var err error
+	r := reader{o.Keep(), &err}
 	c := &claims{
 		method:    identity.ServiceAccount,
 		issuer:    r.text("iss"),
@@ -56,12 +62,12 @@ func readClaims(o compact.Object, legacy bool) (*claims, error) {
 	}
 	if legacy {
 		c.method = identity.LegacyServiceAccount
-		c.readLegacy(&r)
+		c.readLegacy(r)
 	} else {
 		c.readBound(r.inner("kubernetes.io"))
 	}
-	if r.err != nil {
-		return nil, r.err
+	if err != nil {
+		return nil, err
 	}
 	if legacy {
 		if err := c.checkLegacy(); err != nil {
@@ -79,11 +85,11 @@ func readClaims(o compact.Object, legacy bool) (*claims, error) {
 }
 
 // readLegacy reads the private claims of a token that stands in a Secret.
-func (c *claims) readLegacy(r *reader) {
+func (c *claims) readLegacy(r reader) {
 	const prefix = "kubernetes.io/serviceaccount/"
 	c.namespace = r.text(prefix + "namespace")
-	c.secret = &ref{name: r.text(prefix + "secret.name")}
-	c.account = ref{r.text(prefix + "service-account.name"), r.text(prefix + "service-account.uid")}
+	c.secret = ref{name: r.text(prefix + "secret.name"), there: true}
+	c.account = ref{r.text(prefix + "service-account.name"), r.text(prefix + "service-account.uid"), true}
 }
 
 // checkLegacy wants all claims there are. Texts are Kubernetes'.
@@ -107,13 +113,11 @@ func (c *claims) checkLegacy() error {
 
 // readBound reads the private claims of a bound token. A binding that is not
 // understood is a binding that would not be checked, so it is refused.
-func (c *claims) readBound(r *reader) {
+func (c *claims) readBound(r reader) {
 	c.namespace = r.text("namespace")
 	c.warnAfter = r.time("warnafter")
 	c.secret, c.pod, c.node = r.ref("secret"), r.ref("pod"), r.ref("node")
-	if account := r.ref("serviceaccount"); account != nil {
-		c.account = *account
-	}
+	c.account = r.ref("serviceaccount")
 	for _, name := range []string{"validatingwebhookconfiguration", "mutatingwebhookconfiguration", "attestations"} {
 		if r.object.Has(name) {
 			r.fail(fmt.Errorf("the claim %q is not supported", name))
@@ -143,25 +147,37 @@ func (c *claims) identify() *identity.Identity {
 		id.Credential.ID = "SECRET=" + c.namespace + "/" + c.secret.name
 		return id
 	}
-	extra := map[string][]string{}
-	if c.pod != nil && c.pod.name != "" && c.pod.uid != "" {
-		extra[identity.PodNameKey] = []string{c.pod.name}
-		extra[identity.PodUIDKey] = []string{c.pod.uid}
+	id.Credential.ID, id.Extra = c.name()
+	return id
+}
+
+// name returns what names the token, and what else is told of it.
+func (c *claims) name() (id string, extra map[string][]string) {
+	values := make([]string, 0, 5) // of all keys, in one array
+	extra = make(map[string][]string, cap(values))
+	set := func(key, value string) {
+		n := len(values)
+		values = append(values, value)
+		extra[key] = values[n : n+1 : n+1]
 	}
-	if c.node != nil && c.node.name != "" {
-		extra[identity.NodeNameKey] = []string{c.node.name}
+	if c.pod.name != "" && c.pod.uid != "" {
+		set(identity.PodNameKey, c.pod.name)
+		set(identity.PodUIDKey, c.pod.uid)
+	}
+	if c.node.name != "" {
+		set(identity.NodeNameKey, c.node.name)
 		if c.node.uid != "" {
-			extra[identity.NodeUIDKey] = []string{c.node.uid}
+			set(identity.NodeUIDKey, c.node.uid)
 		}
 	}
 	if c.id != "" {
-		id.Credential.ID = "JTI=" + c.id
-		extra[identity.CredentialIDKey] = []string{id.Credential.ID}
+		id = "JTI=" + c.id
+		set(identity.CredentialIDKey, id)
 	}
-	if len(extra) > 0 {
-		id.Extra = extra
+	if len(extra) == 0 {
+		return id, nil
 	}
-	return id
+	return id, extra
 }
 
 // checkTime returns an error if the token is not for now. Texts and leeway are
@@ -181,39 +197,36 @@ func (t trial) checkTime() error {
 // A reader reads members of an object and keeps the first error.
 type reader struct {
 	object compact.Object
-	err    error
-	outer  *reader
+	err    *error
 }
 
-func (r *reader) fail(err error) {
-	for ; r != nil; r = r.outer {
-		if r.err == nil {
-			r.err = err
-		}
+func (r reader) fail(err error) {
+	if *r.err == nil {
+		*r.err = err
 	}
 }
 
-func read[T any](r *reader, get func(string) (T, error), name string) T {
-	v, err := get(name)
+func read[T any](r reader, get func(compact.Object, string) (T, error), name string) T {
+	v, err := get(r.object, name)
 	if err != nil {
 		r.fail(fmt.Errorf("claim %w", err))
 	}
 	return v
 }
 
-func (r *reader) text(name string) string    { return read(r, r.object.String, name) }
-func (r *reader) texts(name string) []string { return read(r, r.object.Strings, name) }
-func (r *reader) time(name string) time.Time { return read(r, r.object.Time, name) }
+func (r reader) text(name string) string    { return read(r, compact.Object.String, name) }
+func (r reader) texts(name string) []string { return read(r, compact.Object.Strings, name) }
+func (r reader) time(name string) time.Time { return read(r, compact.Object.Time, name) }
 
-func (r *reader) inner(name string) *reader {
-	return &reader{object: read(r, r.object.Object, name), outer: r}
+func (r reader) inner(name string) reader {
+	return reader{read(r, compact.Object.Object, name), r.err}
 }
 
-// ref returns the reference of that name, or nil if there is none.
-func (r *reader) ref(name string) *ref {
+// ref returns the reference of that name.
+func (r reader) ref(name string) ref {
 	if !r.object.Has(name) {
-		return nil
+		return ref{}
 	}
 	in := r.inner(name)
-	return &ref{in.text("name"), in.text("uid")}
+	return ref{in.text("name"), in.text("uid"), true}
 }

@@ -47,10 +47,17 @@ func (s *keySet) unread(method identity.Method, issuer string, t *compact.Token,
 	})
 }
 
+// unread says why a text is no token that could be ours.
+func unread(err error) error {
+	return authn.PassTelling(identity.ServiceAccount, func() (string, []authn.Check) {
+		return "the token is no signed JWT: " + err.Error(), nil
+	})
+}
+
 // foreign says that a token is not ours, and whose ours are.
-func (v *Verifier) foreign(issuer string) error {
-	return authn.Explained(errForeign, "", func() authn.Facts {
-		return authn.Facts{Checks: []authn.Check{{What: "issuer (iss)", Got: issuer, Want: "one of " + authn.List(v.issuers)}}}
+func (v *Verifier) foreign(issuer []byte) error {
+	return authn.PassTelling(identity.ServiceAccount, func() (string, []authn.Check) {
+		return foreign, []authn.Check{{What: "issuer (iss)", Got: string(issuer), Want: "one of " + authn.List(v.issuers)}}
 	})
 }
 

@@ -99,18 +99,18 @@ func (l *look) bound() error {
 		return l.refuse(fmt.Errorf("service account UID (%s) does not match claim (%s)", account.UID, c.account.uid), authn.Revoked, mendObject,
 			there("UID "+account.UID))
 	}
-	if c.secret != nil {
+	if c.secret.there {
 		if err := l.binding("secret", Secrets, c.namespace, c.secret); err != nil {
 			return err
 		}
 	}
 	// The node of a pod's token is not looked at: the pod stands for it.
 	switch {
-	case c.pod != nil:
+	case c.pod.there:
 		if err := l.binding("pod", Pods, c.namespace, c.pod); err != nil {
 			return err
 		}
-	case c.node != nil:
+	case c.node.there:
 		if err := l.binding("node", Nodes, "", c.node); err != nil {
 			return err
 		}
@@ -126,7 +126,7 @@ func (l *look) bound() error {
 }
 
 // binding checks one object that a token is bound to.
-func (l *look) binding(kind, resource, namespace string, to *ref) error {
+func (l *look) binding(kind, resource, namespace string, to ref) error {
 	o, err := l.find(resource, namespace, to.name, to.uid)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errInvalidated, err)

@@ -38,6 +38,9 @@ const (
 	// lookAgain is after how long the objects are read again in any case. It is
 	// how long Kubernetes keeps a verified token without looking at all.
 	lookAgain = 10 * time.Second
+	// usualRests is how many things a token rests on: its key, its account and
+	// what it is bound to.
+	usualRests = 3
 	// remembered is the default number of signatures to remember.
 	remembered = 16 << 10
 )
@@ -135,8 +138,10 @@ func New(c Config) (*Verifier, error) {
 // Describe implements [authn.Described].
 func (v *Verifier) Describe() (identity.Method, string) { return identity.ServiceAccount, "" }
 
+const foreign = "the token has another issuer"
+
 var (
-	errForeign = authn.Pass(identity.ServiceAccount, "the token has another issuer")
+	errForeign = authn.Pass(identity.ServiceAccount, foreign)
 	errNoJWT   = authn.Pass(identity.ServiceAccount, "the token is no signed JWT")
 )
 
@@ -169,18 +174,19 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 func (v *Verifier) verify(ctx context.Context, token string) (*claims, error) {
 	t, payload, err := compact.Read(ctx, token)
 	if err != nil {
-		return nil, authn.Pass(identity.ServiceAccount, "the token is no signed JWT: "+err.Error())
+		return nil, unread(err)
 	}
-	issuer, err := payload.String("iss")
+	iss, err := payload.Text("iss")
 	if err != nil {
 		return nil, errForeign
 	}
 	// An issuer may have the name of the legacy one; the claims tell them apart.
-	ours := slices.Contains(v.issuers, issuer)
-	legacy := issuer == LegacyIssuer && !(ours && payload.Has("kubernetes.io"))
+	ours := slices.ContainsFunc(v.issuers, func(name string) bool { return name == string(iss) })
+	legacy := string(iss) == LegacyIssuer && !(ours && payload.Has("kubernetes.io"))
 	if !ours && !legacy {
-		return nil, v.foreign(issuer)
+		return nil, v.foreign(iss)
 	}
+	issuer := string(iss)
 	method := identity.ServiceAccount
 	if legacy {
 		method = identity.LegacyServiceAccount
@@ -195,7 +201,7 @@ func (v *Verifier) verify(ctx context.Context, token string) (*claims, error) {
 		return nil, keys.unread(method, issuer, t, err)
 	}
 	digest := t.Digest()
-	c.who.Credential.Digest, c.who.Credential.KeyID = hex.EncodeToString(digest[:]), key.ID
+	c.who.Credential.Digest, c.who.Credential.KeyID = string(hex.AppendEncode(nil, digest[:])), key.ID
 	c.keys = keys.inForce
 	return c, nil
 }
@@ -205,7 +211,7 @@ func (v *Verifier) judge(ctx context.Context, c *claims, token string, asked []s
 	l := look{Verifier: v, ctx: ctx, res: &authn.Result{
 		Identity: c.who,
 		Until:    now.Add(lookAgain),
-		Rests:    []authn.Stamp{c.keys},
+		Rests:    append(make([]authn.Stamp, 0, usualRests), c.keys),
 	}}
 	meant := c.audiences
 	if len(meant) == 0 {

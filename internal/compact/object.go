@@ -164,6 +164,10 @@ func (o Object) Strings(name string) ([]string, error) {
 		return nil, fmt.Errorf("%q is neither a string nor an array of strings", name)
 	}
 	all := make([]string, 0, 1+bytes.Count(o.text[from:to], []byte{','}))
+	if o.kept == "" { // then they share a copy of the array
+		o.text = o.text[from:to]
+		o.kept, from, to = string(o.text), 0, len(o.text)
+	}
 	s := scanner{text: o.text[:to], at: from + 1}
 	for s.space(); s.peek() != ']'; s.space() {
 		if s.peek() == ',' {
