@@ -83,6 +83,8 @@ type API struct {
 	stores  map[schema.GroupResource]*registry.Store
 	engine  *engine
 	stop    context.CancelFunc
+	// followed are the resources that have an informer.
+	followed []*following
 }
 
 // New builds the API. The caches behind it fill as soon as the store answers.

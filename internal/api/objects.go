@@ -24,6 +24,7 @@ import (
 // admission and authorization do not. Errors are API errors.
 type Objects[T Object] struct {
 	store *registry.Store
+	api   *API
 }
 
 // ObjectsOf returns the objects of a stored resource, or of a subresource such
@@ -36,7 +37,7 @@ func ObjectsOf[T Object](a *API, group, resource string) (Objects[T], error) {
 	if _, ok := store.NewFunc().(T); !ok {
 		return Objects[T]{}, fmt.Errorf("%s are %T", resource, store.NewFunc())
 	}
-	return Objects[T]{store}, nil
+	return Objects[T]{store, a}, nil
 }
 
 // Namespaced returns the resources that live in namespaces, by group and name.
@@ -92,8 +93,10 @@ func (o Objects[T]) Delete(ctx context.Context, namespace, name string, opts met
 	return err
 }
 
-// Informer returns an informer straight on the store.
+// Informer returns an informer straight on the store. [API.CaughtUp] is about it
+// from then on, so it has to be run.
 func (o Objects[T]) Informer() cache.SharedIndexInformer {
+	following := o.api.follow(o.store)
 	all := func(options metav1.ListOptions) (*metainternalversion.ListOptions, error) {
 		var internal metainternalversion.ListOptions
 		err := metainternalversion.Convert_v1_ListOptions_To_internalversion_ListOptions(&options, &internal, nil)
@@ -117,19 +120,10 @@ func (o Objects[T]) Informer() cache.SharedIndexInformer {
 			if err != nil {
 				return nil, err
 			}
-			return watch.Filter(w, unwrap), nil
+			return following.begin(w, internal.SendInitialEvents != nil && *internal.SendInitialEvents), nil
 		},
 	}
 	return cache.NewSharedIndexInformer(lw, o.store.NewFunc(), 0, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
-}
-
-// unwrap takes an event's object out of the envelope that the watch cache puts
-// around it to encode it once for many watchers.
-func unwrap(e watch.Event) (watch.Event, bool) {
-	if wrapped, ok := e.Object.(runtime.CacheableObject); ok {
-		e.Object = wrapped.GetObject()
-	}
-	return e, true
 }
 
 // inside returns the context of an operation in a namespace. If ctx is that of

@@ -126,6 +126,15 @@ type Storage struct {
 	// (100 GiB), and 8 GiB unless told otherwise. An etcd cluster has its own.
 	// Default: 8589934592.
 	QuotaBackendBytes int64 `json:"quotaBackendBytes" flag:"quota-backend-bytes"`
+	// How long a process goes on, as a duration from 1s to 1h, without proof
+	// that what it knows of the store is true. Past that it serves nobody, since
+	// it does not know who has been revoked.
+	// Default: 10s.
+	MaxStaleness Duration `json:"maxStaleness" flag:"max-staleness"`
+	// Whether a process goes on serving past maxStaleness. Whoever was revoked
+	// meanwhile is then let in by a process that is cut off from its store.
+	// Default: false.
+	ServeStale bool `json:"serveStale" flag:"serve-stale"`
 
 	Etcd Etcd `json:"etcd"`
 }

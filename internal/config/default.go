@@ -46,7 +46,7 @@ func Default() *Configuration {
 		APIVersion: APIVersion,
 		Kind:       Kind,
 		Serving:    Serving{BindAddress: net.IPv4zero, SecurePort: 6443},
-		Storage:    Storage{QuotaBackendBytes: 8 << 30, Etcd: Etcd{Prefix: "/registry"}},
+		Storage:    Storage{QuotaBackendBytes: 8 << 30, MaxStaleness: Duration(10 * time.Second), Etcd: Etcd{Prefix: "/registry"}},
 		Authentication: Authentication{
 			Anonymous: true, JWT: defaultJWT(), OIDC: defaultOIDC(), Webhook: defaultTokenWebhook(),
 		},

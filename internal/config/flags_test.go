@@ -96,6 +96,7 @@ jwt-reserved-name                       stringArray   []                not in k
 jwt-signing-algs                        stringSlice   [ES256,ES384,ES512,PS256,PS384,PS512,RS256,RS384,RS512] not in kube-apiserver
 max-mutating-requests-inflight          int           200
 max-requests-inflight                   int           400
+max-staleness                           duration      10s               not in kube-apiserver
 oidc-ca-file                            string
 oidc-client-id                          string
 legacy-service-account-token-clean-up-period duration 8760h0m0s        of kube-controller-manager
@@ -116,6 +117,7 @@ requestheader-uid-headers               stringSlice   []
 requestheader-username-headers          stringSlice   []
 root-ca-file                            string                          of kube-controller-manager
 secure-port                             int           6443
+serve-stale                             bool          false             not in kube-apiserver
 service-account-auto-token-secrets      bool          false             not in kube-apiserver
 service-account-extend-token-expiration bool          true
 service-account-issuer                  stringArray   []

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	cliflag "k8s.io/component-base/cli/flag"
 
@@ -21,6 +22,13 @@ import (
 const (
 	minQuota = 16 << 20
 	maxQuota = 100 << 30
+)
+
+// The bounds of --max-staleness. Below, a busy machine would refuse everybody now
+// and then; above, nothing is promised any more, for which there is --serve-stale.
+const (
+	minStaleness = time.Second
+	maxStaleness = time.Hour
 )
 
 // Validate returns everything that is wrong with c as one error that joins a
@@ -252,6 +260,9 @@ func (k *check) storage() {
 	}
 	if q := s.QuotaBackendBytes; q < minQuota || q > maxQuota {
 		k.refuse(&s.QuotaBackendBytes, "give a number of bytes between 16 MiB and 100 GiB", "%d is not between %d and %d", q, minQuota, maxQuota)
+	}
+	if d := time.Duration(s.MaxStaleness); d < minStaleness || d > maxStaleness {
+		k.refuse(&s.MaxStaleness, "give a duration from 1s to 1h; to go on without the store, set "+k.name(&s.ServeStale), "%v is not between %v and %v", d, minStaleness, maxStaleness)
 	}
 	switch external := len(s.Etcd.Servers) > 0; {
 	case external && s.DataDir != "":

@@ -90,7 +90,7 @@ func newHouse(t *testing.T, headers frontproxy.Headers, allowed ...string) *hous
 		Authorizer:    may(allowed), Impersonation: impersonation.New(may(allowed), counts), ProxyHeaders: headers,
 		Audit: h.trail, Codecs: serializer.NewCodecFactory(scheme), RequestTimeout: time.Minute,
 		Hold: func(*http.Request) {}, Used: func(*identity.Credential, uint32) {}, Draining: t.Context(), Metrics: counts, Log: slog.New(slog.DiscardHandler), Journal: &h.journal,
-		Live: live.New(live.Config{Log: slog.New(slog.DiscardHandler)}),
+		Live: live.New(live.Config{Log: slog.New(slog.DiscardHandler)}), Stale: func(time.Time) error { return nil },
 		Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			user, _ := genericapirequest.UserFrom(r.Context())
 			h.header, h.user = r.Header, user.(*identity.Identity)

@@ -62,6 +62,10 @@ type Config struct {
 	// Live knows the streams that are open, and ends those whose credential does
 	// not count any more.
 	Live *live.Registry
+	// Stale returns why nobody may be let in at a moment: this process does not
+	// know who has been revoked. It is called on every request, and returns nil
+	// but for that.
+	Stale func(time.Time) error
 	// Draining is done when the server stops; streams end then.
 	Draining context.Context
 	Metrics  Metrics
@@ -87,6 +91,9 @@ type Metrics interface {
 	Authorized(outcome string, took time.Duration)
 	// Shed is called for each request refused for overload.
 	Shed(mutating bool)
+	// RefusedStale is called for each request refused because the process may not
+	// know who has been revoked.
+	RefusedStale()
 }
 
 // A Door lets requests in, or not.
@@ -117,6 +124,7 @@ func New(cfg Config) http.Handler {
 	h = d.impersonate(h)
 	h = d.recorder.Record(h)
 	h = d.authenticate(h)
+	h = d.requireFresh(h)
 	h = d.limitTime(h)
 	h = genericapifilters.WithCacheControl(h)
 	h = d.receive(h)

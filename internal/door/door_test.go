@@ -91,6 +91,7 @@ func (c *counts) Identified(name string) {
 	c.names = append(c.names, name)
 }
 func (c *counts) Authorized(outcome string, _ time.Duration) { c.add("authorized " + outcome) }
+func (c *counts) RefusedStale()                              { c.add("refused stale") }
 func (c *counts) Shed(mutating bool) {
 	c.add("shed " + map[bool]string{true: "mutating", false: "reading"}[mutating])
 }
@@ -120,7 +121,7 @@ func newDoor(t testing.TB, change func(*door.Config)) http.Handler {
 		Audit: trail, Handler: http.HandlerFunc(served), Codecs: codecs(t),
 		RequestTimeout: time.Minute, Draining: context.Background(), Hold: func(*http.Request) {}, Used: func(*identity.Credential, uint32) {},
 		Metrics: &counts{}, Log: slog.New(slog.DiscardHandler), Journal: &journal{},
-		Live: live.New(live.Config{Log: slog.New(slog.DiscardHandler)}),
+		Live: live.New(live.Config{Log: slog.New(slog.DiscardHandler)}), Stale: func(time.Time) error { return nil },
 	}
 	if change != nil {
 		change(&cfg)

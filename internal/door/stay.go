@@ -33,6 +33,7 @@ func (d *door) stay(next http.Handler) http.Handler {
 			},
 		})
 		defer d.leave(w, r, stream)
+		d.endIfStale(stream)
 		next.ServeHTTP(w, r.WithContext(live.With(ctx, stream)))
 	})
 }

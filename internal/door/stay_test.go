@@ -199,3 +199,91 @@ func TestNoStream(t *testing.T) {
 		}
 	}
 }
+
+// A process that does not know who has been revoked serves nobody, and says how
+// it is.
+func TestStale(t *testing.T) {
+	var stale atomic.Bool
+	m, book := &counts{}, &journal{}
+	asked := &lock{}
+	trail, log := recorded(t)
+	s, registry := streams(t, false, func(c *door.Config) {
+		c.Authenticator, c.Metrics, c.Journal, c.Audit = asked, m, book, trail
+		c.Stale = func(time.Time) error {
+			if stale.Load() {
+				return authn.Refuse("Freshness", authn.Unavailable, "no proof")
+			}
+			return nil
+		}
+	})
+	for _, tt := range []struct {
+		path  string
+		stale bool
+		code  int
+	}{
+		{"/api/v1/namespaces", false, 200},
+		{"/api/v1/namespaces", true, 503},
+		{"/version", true, 503},
+		{"/metrics", true, 503},
+		{"/readyz/etcd", true, 503},
+		{stream, true, 503},
+		{"/readyz", true, 200},
+		{"/livez", true, 200},
+		{"/healthz", true, 200},
+		{"/version", false, 200},
+	} {
+		stale.Store(tt.stale)
+		resp, err := s.Client().Get(s.URL + tt.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var body bytes.Buffer
+		_, _ = body.ReadFrom(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != tt.code {
+			t.Errorf("%s, stale %v: %d", tt.path, tt.stale, resp.StatusCode)
+		}
+		if tt.code != 503 {
+			continue
+		}
+		if resp.Header.Get("Retry-After") != "1" || resp.Header.Get(door.RequestIDHeader) == "" || !strings.Contains(body.String(), "does not know what has been revoked") ||
+			strings.Contains(body.String(), "no proof") {
+			t.Errorf("%s: %v %s", tt.path, resp.Header, body.String())
+		}
+	}
+	if registry.Stats().Open != 0 || len(book.refused) != 5 || book.ladders[0][0].Reason != "no proof" {
+		t.Errorf("%d open, journal %v", registry.Stats().Open, book.ladders)
+	}
+	if n := strings.Count(strings.Join(m.all, "\n"), "refused stale"); n != 5 {
+		t.Errorf("counted %d", n)
+	}
+	s.Close()
+	if err := trail.Shutdown(); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(log); err != nil || strings.Count(string(text), `"authentication.gatehouse.dev/failure":"Freshness: no proof"`) != 5 {
+		t.Errorf("%v %s", err, text)
+	}
+}
+
+// A stream that comes in while all others are ended is ended as well.
+func TestStaleStream(t *testing.T) {
+	var asked atomic.Int32
+	s, _ := streams(t, false, func(c *door.Config) {
+		c.Stale = func(time.Time) error {
+			if asked.Add(1) > 1 {
+				return errors.New("no proof")
+			}
+			return nil
+		}
+	})
+	resp, err := s.Client().Get(s.URL + stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var body bytes.Buffer
+	if _, err := body.ReadFrom(resp.Body); err != nil || !strings.Contains(body.String(), "cannot reach its store") {
+		t.Errorf("%v %s", err, body.String())
+	}
+}

@@ -63,6 +63,13 @@ func (q *Request) Ended() <-chan struct{} { return q.ended }
 // Ending returns why the request was ended, or nil if it was not.
 func (q *Request) Ending() *Ending { return q.ending.Load() }
 
+// End ends the request for a reason that is not in its credential.
+func (q *Request) End(why Ending) {
+	q.shard.mu.Lock()
+	defer q.shard.mu.Unlock()
+	q.end(why)
+}
+
 // end ends the request, for the first reason there is. The lock of the shard is
 // held.
 func (q *Request) end(why Ending) {

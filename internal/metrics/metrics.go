@@ -30,6 +30,7 @@ type Registry struct {
 	callers        callers
 	shedReading    prometheus.Counter
 	shedMutating   prometheus.Counter
+	stale          prometheus.Counter
 }
 
 // An attempt to act as somebody else, by its mode and how it ended.
@@ -70,6 +71,10 @@ func New(release string) *Registry {
 		Name: "apiserver_dropped_requests_total", Help: "Requests answered with 429, by kind: readOnly or mutating.",
 	}, []string{"request_kind"})
 	r.own.MustRegister(shed)
+	r.stale = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gatehouse_stale_requests_refused_total", Help: "Requests answered with 503 because what the process knows of the store was older than --max-staleness.",
+	})
+	r.own.MustRegister(r.stale)
 	r.shedReading, r.shedMutating = shed.WithLabelValues("readOnly"), shed.WithLabelValues("mutating")
 	return r
 }

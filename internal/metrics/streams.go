@@ -1,6 +1,10 @@
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Streams are the requests that stay open.
 type Streams struct {
@@ -49,3 +53,16 @@ func (s *streams) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(s.asked, prometheus.CounterValue, float64(n), result)
 	}
 }
+
+// Staleness shows how old the last proof is that what the process knows of the
+// store is true.
+func (r *Registry) Staleness(now func() time.Duration) {
+	r.own.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gatehouse_store_staleness_seconds",
+		Help: "How long ago it was last proved that what the process knows of the store is what the store holds.",
+	}, func() float64 { return now().Seconds() }))
+}
+
+// RefusedStale counts one request that was refused because the process could not
+// show that it knows who has been revoked.
+func (r *Registry) RefusedStale() { r.stale.Inc() }

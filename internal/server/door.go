@@ -77,6 +77,7 @@ func (s *Server) door() (http.Handler, error) {
 		Journal:        s.book,
 		RequestTimeout: time.Duration(s.cfg.Limits.RequestTimeout),
 		Live:           s.live,
+		Stale:          s.stale,
 		Draining:       s.draining,
 		Metrics:        s.metrics,
 		Log:            s.log,
@@ -129,8 +130,17 @@ func (s *Server) healthEndpoints() []*health.Endpoint {
 	ping := health.Check{Name: "ping", Failing: func(*http.Request) error { return nil }}
 	store := health.Check{Name: "etcd", Failing: s.storeFailing}
 	caches := health.Check{Name: "informer-sync", Failing: func(*http.Request) error { return s.api.Ready() }}
+	fresh := health.Check{Name: "freshness", Failing: func(*http.Request) error { return s.stale(time.Now()) }}
 	stopping := health.Check{Name: "shutdown", Failing: func(*http.Request) error { return s.draining.Err() }}
-	notes := []health.Note{{Name: "etcd-space", Text: func() string { return s.space.Space().String() }}}
+	notes := []health.Note{
+		{Name: "etcd-space", Text: func() string { return s.space.Space().String() }},
+		{Name: "freshness", Text: func() string {
+			if s.view.Stale(time.Now()) == nil {
+				return ""
+			}
+			return "what this process knows of the store is older than --max-staleness; it serves all the same, as it was told"
+		}},
+	}
 	for _, f := range s.credentials.files {
 		notes = append(notes, health.Note{Name: f.name, Text: func() string {
 			if f.status().Problem == nil {
@@ -142,7 +152,7 @@ func (s *Server) healthEndpoints() []*health.Endpoint {
 	return []*health.Endpoint{
 		{Path: "/livez", Checks: []health.Check{ping}, Log: s.log},
 		{Path: "/healthz", Checks: []health.Check{ping, store}, Log: s.log},
-		{Path: "/readyz", Checks: []health.Check{ping, store, caches, stopping}, Notes: notes, Log: s.log},
+		{Path: "/readyz", Checks: []health.Check{ping, store, caches, fresh, stopping}, Notes: notes, Log: s.log},
 	}
 }
 

@@ -35,6 +35,7 @@ import (
 	"gatehouse.dev/gatehouse/internal/etcd"
 	"gatehouse.dev/gatehouse/internal/etcd/ledger"
 	"gatehouse.dev/gatehouse/internal/explain"
+	"gatehouse.dev/gatehouse/internal/freshness"
 	"gatehouse.dev/gatehouse/internal/keyring"
 	"gatehouse.dev/gatehouse/internal/listener"
 	streams "gatehouse.dev/gatehouse/internal/live"
@@ -81,7 +82,9 @@ type Server struct {
 	root        *reload.File[[]byte]
 	credentials *credentials
 	// live knows the streams that are open.
-	live    *streams.Registry
+	live *streams.Registry
+	// view is what this process knows of the store.
+	view    *freshness.View
 	stripes *authn.Stripes
 	tarpit  *tarpit.Tarpit
 	// defaults are the roles of a fresh server, until they are stored.
@@ -211,6 +214,8 @@ func (s *Server) buildAPI(ctx context.Context) error {
 
 // followStore starts the informers, and returns when they have caught up.
 func (s *Server) followStore(ctx context.Context) error {
+	s.openLive()
+	s.openView()
 	i := &s.objects.informers
 	if err := errors.Join(followRoles(i, s.index), s.followPods(i), stripesOf{s.stripes, s.log}.follow(i)); err != nil {
 		return fmt.Errorf("following the store: %w", err)
@@ -225,6 +230,7 @@ func (s *Server) followStore(ctx context.Context) error {
 	if !waitFor(ctx, synced) {
 		return fmt.Errorf("reading the store: %w", context.Cause(ctx))
 	}
+	go s.view.Run(following)
 	return nil
 }
 
@@ -288,7 +294,6 @@ func (s *Server) buildDoor(ctx context.Context) error {
 	if s.runner, err = s.controllers(); err != nil {
 		return err
 	}
-	s.openLive()
 	handler, err := s.door()
 	if err != nil {
 		return err

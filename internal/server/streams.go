@@ -1,8 +1,12 @@
 package server
 
 import (
+	"context"
+	"fmt"
 	"time"
 
+	"gatehouse.dev/gatehouse/internal/etcd"
+	"gatehouse.dev/gatehouse/internal/freshness"
 	streams "gatehouse.dev/gatehouse/internal/live"
 	"gatehouse.dev/gatehouse/internal/metrics"
 )
@@ -16,4 +20,39 @@ const patience = 10 * time.Second
 func (s *Server) openLive() {
 	s.live = streams.New(streams.Config{Patience: patience, Log: s.log})
 	s.metrics.Streams(func() metrics.Streams { return metrics.Streams(s.live.Stats()) })
+}
+
+// openView makes the view of the store, which is fresh from now on: all that is
+// followed is read after this.
+func (s *Server) openView() {
+	s.view = freshness.New(freshness.Config{
+		Limit: time.Duration(s.cfg.Storage.MaxStaleness), Prove: s.proveView, Changed: s.viewChanged, Log: s.log,
+	}, time.Now())
+	s.metrics.Staleness(func() time.Duration { return s.view.Age(time.Now()) })
+}
+
+// proveView shows that what this process follows is what the store holds. The
+// store says which revision it is at, by agreement of its members, and what is
+// followed has to have come that far.
+func (s *Server) proveView(ctx context.Context) error {
+	now, err := s.client.Get(ctx, etcd.ClaimKey)
+	if err != nil {
+		return fmt.Errorf("asking the store for its revision: %w", err)
+	}
+	return s.api.CaughtUp(ctx, now.Header.Revision)
+}
+
+// viewChanged ends what is open when nobody knows any more who has been revoked.
+func (s *Server) viewChanged(stale error) {
+	if stale != nil && !s.cfg.Storage.ServeStale {
+		s.live.End(streams.Ending{Kind: streams.Stale, Err: stale})
+	}
+}
+
+// stale returns why nobody is served at now, or nil.
+func (s *Server) stale(now time.Time) error {
+	if s.cfg.Storage.ServeStale {
+		return nil
+	}
+	return s.view.Stale(now)
 }
