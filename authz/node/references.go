@@ -4,17 +4,19 @@ import (
 	"iter"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"gatehouse.dev/gatehouse/internal/podrefs"
 )
 
 // References yields the objects in the namespace of a pod that the pod refers to,
-// some of them more than once (k8s.io/kubernetes pkg/api/v1/pod/util.go and
+// some of them more than once (k8s.io/kubernetes
 // plugin/pkg/auth/authorizer/node/graph.go).
 func References(pod *corev1.Pod) iter.Seq2[Kind, string] {
 	return func(yield func(Kind, string) bool) {
 		v := visitor{yield: yield}
 		v.see(ServiceAccount, pod.Spec.ServiceAccountName)
-		for _, ref := range pod.Spec.ImagePullSecrets {
-			v.see(Secret, ref.Name)
+		for name := range podrefs.Secrets(pod) {
+			v.see(Secret, name)
 		}
 		for i := range pod.Spec.InitContainers {
 			v.environment(pod.Spec.InitContainers[i].Env, pod.Spec.InitContainers[i].EnvFrom)
@@ -44,40 +46,27 @@ func (v *visitor) see(kind Kind, name string) {
 	}
 }
 
+// environment sees the ConfigMaps that variables are of.
 func (v *visitor) environment(env []corev1.EnvVar, from []corev1.EnvFromSource) {
 	for i := range from {
-		if ref := from[i].SecretRef; ref != nil {
-			v.see(Secret, ref.Name)
-		}
 		if ref := from[i].ConfigMapRef; ref != nil {
 			v.see(ConfigMap, ref.Name)
 		}
 	}
 	for i := range env {
-		source := env[i].ValueFrom
-		if source == nil {
-			continue
-		}
-		if ref := source.SecretKeyRef; ref != nil {
-			v.see(Secret, ref.Name)
-		}
-		if ref := source.ConfigMapKeyRef; ref != nil {
-			v.see(ConfigMap, ref.Name)
+		if source := env[i].ValueFrom; source != nil && source.ConfigMapKeyRef != nil {
+			v.see(ConfigMap, source.ConfigMapKeyRef.Name)
 		}
 	}
 }
 
+// volume sees what a volume is of, but for Secrets.
 func (v *visitor) volume(pod *corev1.Pod, volume *corev1.Volume) {
 	switch s := &volume.VolumeSource; {
-	case s.Secret != nil:
-		v.see(Secret, s.Secret.SecretName)
 	case s.ConfigMap != nil:
 		v.see(ConfigMap, s.ConfigMap.Name)
 	case s.Projected != nil:
 		for i := range s.Projected.Sources {
-			if ref := s.Projected.Sources[i].Secret; ref != nil {
-				v.see(Secret, ref.Name)
-			}
 			if ref := s.Projected.Sources[i].ConfigMap; ref != nil {
 				v.see(ConfigMap, ref.Name)
 			}
@@ -86,36 +75,7 @@ func (v *visitor) volume(pod *corev1.Pod, volume *corev1.Volume) {
 		v.see(Claim, s.PersistentVolumeClaim.ClaimName)
 	case s.Ephemeral != nil:
 		v.see(Claim, pod.Name+"-"+volume.Name)
-	case s.AzureFile != nil:
-		v.see(Secret, s.AzureFile.SecretName)
-	default:
-		if ref := driverSecret(s); ref != nil {
-			v.see(Secret, ref.Name)
-		}
 	}
-}
-
-// driverSecret returns what the driver of a volume logs in with, or nil.
-func driverSecret(s *corev1.VolumeSource) *corev1.LocalObjectReference {
-	switch {
-	case s.CephFS != nil:
-		return s.CephFS.SecretRef
-	case s.Cinder != nil:
-		return s.Cinder.SecretRef
-	case s.FlexVolume != nil:
-		return s.FlexVolume.SecretRef
-	case s.RBD != nil:
-		return s.RBD.SecretRef
-	case s.ScaleIO != nil:
-		return s.ScaleIO.SecretRef
-	case s.ISCSI != nil:
-		return s.ISCSI.SecretRef
-	case s.StorageOS != nil:
-		return s.StorageOS.SecretRef
-	case s.CSI != nil:
-		return s.CSI.NodePublishSecretRef
-	}
-	return nil
 }
 
 // resourceClaims sees the claims that the specification names, and those that
