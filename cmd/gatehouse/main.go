@@ -47,6 +47,7 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 		newSnapshotCommand(stdout, stderr), newMigrateCommand(stdout, stderr), newEncryptionCommand(stdout, stderr),
 		newPasswordCommand(stdout, stderr), newTokenCommand(stdout, stderr),
 		newExplainCommand(os.Stdin, stdout), newCredentialsCommand(stdout), newWebhookCommand(stdout),
+		newNodeCommand(os.Stdin, stdout, stderr),
 	)
 	root.AddCommand(newRunCommands(stderr)...)
 	return root

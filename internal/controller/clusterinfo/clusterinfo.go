@@ -209,7 +209,7 @@ func sign(cm *corev1.ConfigMap, tokens map[string][]byte) {
 		}
 	}
 	for id, secret := range tokens {
-		cm.Data[signaturePrefix+id] = signature(content, id, secret)
+		cm.Data[signaturePrefix+id] = bootstrap.Sign(content, id, secret)
 	}
 }
 

@@ -1,9 +1,7 @@
 package clusterinfo
 
 import (
-	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 
@@ -53,19 +51,6 @@ func unchanged(cm *corev1.ConfigMap) bool {
 func digest(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:])
-}
-
-// signature returns the JWS of content with its payload left out (RFC 7515
-// appendix F), to the byte as k8s.io/cluster-bootstrap token/jws makes it:
-// kubeadm makes it again and compares. The algorithm is HS256, with the 16 bytes
-// of a token's secret as the key; RFC 7518 section 3.2 asks for 32, so
-// libraries of today refuse to do it.
-func signature(content, id string, secret []byte) string {
-	encode := base64.RawURLEncoding.EncodeToString
-	header := encode([]byte(`{"alg":"HS256","kid":"` + id + `"}`))
-	mac := hmac.New(sha256.New, secret)
-	mac.Write([]byte(header + "." + encode([]byte(content))))
-	return header + ".." + encode(mac.Sum(nil))
 }
 
 // access is the name of the role and of the binding by which anybody may read
