@@ -21,7 +21,7 @@ build: ## build bin/gatehouse
 	go build -trimpath -o bin/gatehouse ./cmd/gatehouse
 
 test: ## run every test, with the race detector and real kubectl
-	test/need.sh gcc openssl nginx node npm
+	test/need.sh gcc openssl nginx node npm certtool
 	go test -race -timeout 20m $$(go list ./... | grep -v /test/)
 	go test -race -p 1 -timeout 20m ./test/...
 	cd examples/guard && go test ./...

@@ -5,7 +5,7 @@
 # to install. Nothing is left out because it is missing.
 set -euo pipefail
 
-declare -A package=([gcc]="gcc libc6-dev" [make]=make [git]=git [openssl]=openssl [nginx]=nginx-light [node]=nodejs [npm]=npm)
+declare -A package=([gcc]="gcc libc6-dev" [make]=make [git]=git [openssl]=openssl [nginx]=nginx-light [node]=nodejs [npm]=npm [certtool]=gnutls-bin)
 
 missing=()
 for program in "$@"; do

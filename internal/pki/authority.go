@@ -21,6 +21,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -193,6 +194,11 @@ func sign(template, parent *x509.Certificate, public crypto.PublicKey, key crypt
 	if asked.SerialNumber, err = newSerial(); err != nil {
 		return nil, err
 	}
+	if len(asked.SubjectKeyId) == 0 {
+		if asked.SubjectKeyId, err = keyIdentifier(public); err != nil {
+			return nil, err
+		}
+	}
 	// A certificate tells no fractions of a second.
 	asked.NotBefore = asked.NotBefore.UTC().Truncate(time.Second)
 	asked.NotAfter = asked.NotAfter.UTC().Truncate(time.Second)
@@ -211,6 +217,24 @@ func sign(template, parent *x509.Certificate, public crypto.PublicKey, key crypt
 		return nil, fmt.Errorf("internal error: signed a certificate with another %w", err)
 	}
 	return cert, nil
+}
+
+// keyIdentifier names a public key in certificates. That end entities have one too
+// is what RFC 5280 section 4.2.1.2 asks for; it is made by method 1 of RFC 7093.
+func keyIdentifier(public crypto.PublicKey) ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return nil, fmt.Errorf("naming a public key: %w", err)
+	}
+	var info struct {
+		Algorithm pkix.AlgorithmIdentifier
+		PublicKey asn1.BitString
+	}
+	if _, err := asn1.Unmarshal(der, &info); err != nil {
+		return nil, fmt.Errorf("naming a public key: %w", err)
+	}
+	sum := sha256.Sum256(info.PublicKey.RightAlign())
+	return sum[:20], nil
 }
 
 func newKey() (*ecdsa.PrivateKey, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }

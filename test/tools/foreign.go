@@ -76,3 +76,14 @@ func NodeProgram(t testing.TB, source string) string {
 	}
 	return dir
 }
+
+// Zlint returns the path of zlint v3.7.3, which lints certificates.
+func Zlint(t testing.TB) string {
+	t.Helper()
+	return build(t, program{
+		in:   filepath.Join(Root(t), "test", "zlint"),
+		of:   "github.com/zmap/zlint/v3/cmd/zlint",
+		to:   filepath.Join(cache(t), "zlint-v3.7.3", "zlint"),
+		pure: true,
+	})
+}
