@@ -7,12 +7,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/authentication/user"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
 
+	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/api/columns"
 	"gatehouse.dev/gatehouse/internal/api/validation/certificates"
+	"gatehouse.dev/gatehouse/internal/signing"
 )
 
 type signingRequest = certificatesv1.CertificateSigningRequest
@@ -62,8 +65,24 @@ func stampRequester(ctx context.Context, r *signingRequest) {
 			}
 			r.Spec.Extra[key] = append([]string(nil), values...)
 		}
+		stampPresented(r, user)
 	}
 	r.Status = certificatesv1.CertificateSigningRequestStatus{}
+}
+
+// stampPresented writes into the request with which client certificate its sender
+// was let in: its holder may renew it. Extra attributes may be the word of a
+// proxy or of an impersonator; this one never is.
+func stampPresented(r *signingRequest, user user.Info) {
+	delete(r.Spec.Extra, signing.PresentedKey)
+	id, ok := user.(*identity.Identity)
+	if !ok || id.Impersonator != nil || id.Credential.Method != identity.ClientCertificate || id.Credential.Digest == "" {
+		return
+	}
+	if r.Spec.Extra == nil {
+		r.Spec.Extra = map[string]certificatesv1.ExtraValue{}
+	}
+	r.Spec.Extra[signing.PresentedKey] = certificatesv1.ExtraValue{id.Credential.Digest}
 }
 
 // prepareApproved lets a write through /approval change the conditions alone.

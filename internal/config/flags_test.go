@@ -69,6 +69,7 @@ cluster-signing-duration                          duration  720h0m0s   kube-cont
 cluster-signing-key-file                          string               of kube-controller-manager
 cluster-signing-kube-apiserver-client-cert-file   string               of kube-controller-manager
 cluster-signing-kube-apiserver-client-key-file    string               of kube-controller-manager
+cluster-signing-kube-apiserver-client-renewable-for duration 0s not in kube-controller-manager
 cluster-signing-kubelet-client-cert-file          string               of kube-controller-manager
 cluster-signing-kubelet-client-key-file           string               of kube-controller-manager
 cluster-signing-kubelet-serving-cert-file         string               of kube-controller-manager

@@ -88,6 +88,12 @@ func (s setting) paths() []*string {
 			all = append(all, &(*v)[i].CertFile, &(*v)[i].KeyFile)
 		}
 		return all
+	case *[]Signer:
+		var all []*string
+		for i := range *v {
+			all = append(all, &(*v)[i].CertFile, &(*v)[i].KeyFile)
+		}
+		return all
 	}
 	panic("internal error: " + s.path + " is marked as a path and is none")
 }
@@ -107,7 +113,7 @@ func (s setting) text() string {
 		if len(*v) > 0 {
 			return fmt.Sprint(*v)
 		}
-	case *[]WebhookClient:
+	case *[]WebhookClient, *[]Signer:
 		// Only a file can say any, and none is the default.
 	default:
 		return fmt.Sprint(s.value.Interface())
@@ -136,6 +142,8 @@ func (s setting) kind() string {
 		return "list of certificates"
 	case *[]WebhookClient:
 		return "list of clients"
+	case *[]Signer:
+		return "list of signers"
 	}
 	panic("internal error: " + s.path + " has a type that no setting may have")
 }

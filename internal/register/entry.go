@@ -47,6 +47,9 @@ type Entry struct {
 	Audiences []string   `json:"au,omitempty"`
 	// Signer is the name of the signer of a certificate.
 	Signer string `json:"s,omitempty"`
+	// Renewable is what a renewal of a certificate is held to, or nil if there is
+	// none.
+	Renewable *Renewable `json:"r,omitempty"`
 	// Issued is when the entry was made, and Expires when the credential ends,
 	// zero if it does not. Both are to the second.
 	Issued  time.Time `json:"-"`
@@ -70,6 +73,15 @@ type Asker struct {
 	Impersonator string `json:"im,omitempty"`
 	// Address is where the request came from.
 	Address string `json:"ad,omitempty"`
+}
+
+// Renewable is what a renewal of a certificate is held to.
+type Renewable struct {
+	// First is when the first certificate of the chain was approved, in seconds
+	// since 1970: what the whole chain's life is counted from.
+	First int64 `json:"f"`
+	// Holder is the digest of subject, names and usages.
+	Holder string `json:"h"`
 }
 
 // A Reference names an object.

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"cmp"
+	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
@@ -10,6 +12,7 @@ import (
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 
+	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/config"
 	"gatehouse.dev/gatehouse/internal/controller"
 	"gatehouse.dev/gatehouse/internal/controller/csrapproving"
@@ -17,10 +20,9 @@ import (
 	"gatehouse.dev/gatehouse/internal/controller/csrsigning"
 	"gatehouse.dev/gatehouse/internal/controller/trustbundle"
 	"gatehouse.dev/gatehouse/internal/pki"
+	"gatehouse.dev/gatehouse/internal/register"
 	"gatehouse.dev/gatehouse/internal/signing"
 )
-
-const mendSigningCA = "name the certificate of a CA and its private key, both in PEM form"
 
 // A signingCA is the files of a CA that signs requests.
 type signingCA struct {
@@ -44,43 +46,57 @@ func (s *Server) checkCertificates() error {
 	c := &s.cfg.Certificates
 	var errs []error
 	for _, ca := range append(signingCAs(c), signingCA{"", &c.CertFile, &c.KeyFile}) {
-		if *ca.cert == "" {
-			continue
-		}
-		if _, err := pki.LoadAuthority(*ca.cert, *ca.keyFile); err != nil {
-			errs = append(errs, s.cfg.Wrong(ca.cert, err, mendSigningCA))
-		}
+		errs = append(errs, s.checkSigningCA(ca.cert, *ca.cert, *ca.keyFile))
+	}
+	for _, own := range c.Signers {
+		errs = append(errs, s.checkSigningCA(&c.Signers, own.CertFile, own.KeyFile))
 	}
 	return errors.Join(errs...)
 }
 
-// signers are those that this server signs for: of Kubernetes' four, those that
-// have a CA.
+func (s *Server) checkSigningCA(setting any, cert, key string) error {
+	if cert == "" {
+		return nil
+	}
+	_, err := pki.LoadAuthority(cert, key)
+	return s.cfg.Wrong(setting, err, "name the certificate of a CA and its private key, both in PEM form")
+}
+
+// signers are those that this server signs for: of Kubernetes' four and those of
+// one's own, the ones that have a CA.
 func (s *Server) signers() []*signing.Signer {
 	c := &s.cfg.Certificates
 	var all []*signing.Signer
-	for _, ca := range signingCAs(c) {
-		authority := s.signingAuthority(ca)
-		rules, ok := signing.KubernetesRules(ca.signer)
-		if authority == nil || !ok {
-			continue
+	add := func(signer *signing.Signer, cert, key string) {
+		if signer.Authority = s.signingAuthority(cert, key); signer.Authority != nil {
+			signer.Reserved = s.reservedKeys
+			all = append(all, signer)
 		}
-		all = append(all, &signing.Signer{
-			Name: ca.signer, Lifetime: time.Duration(c.Duration), Rules: rules, Authority: authority, Reserved: s.reservedKeys,
-		})
+	}
+	for _, ca := range signingCAs(c) {
+		rules, _ := signing.KubernetesRules(ca.signer)
+		signer := &signing.Signer{Name: ca.signer, Lifetime: time.Duration(c.Duration), Rules: rules}
+		if ca.signer == certificatesv1.KubeAPIServerClientSignerName {
+			signer.Renewable = time.Duration(c.ClientRenewableFor)
+		}
+		add(signer, cmp.Or(*ca.cert, c.CertFile), cmp.Or(*ca.keyFile, c.KeyFile))
+	}
+	for _, own := range c.Signers {
+		// Mistakes were refused with the configuration.
+		if rules, mistakes := own.Own().Compile(); len(mistakes) == 0 {
+			add(&signing.Signer{
+				Name: own.Name, Rules: rules, Lifetime: time.Duration(own.Duration), Renewable: time.Duration(own.RenewableFor),
+			}, own.CertFile, own.KeyFile)
+		}
 	}
 	return all
 }
 
-// signingAuthority returns what reads the CA of a signer, or nil if there is
-// none: its own files, those of all signers, or else the CA of the data folder.
-// Files are read for each signing, so that they need not be followed: a CA that
-// is written in two steps, or that is bad, is tried again.
-func (s *Server) signingAuthority(ca signingCA) func() (signing.Authority, error) {
-	cert, key := *ca.cert, *ca.keyFile
-	if cert == "" {
-		cert, key = s.cfg.Certificates.CertFile, s.cfg.Certificates.KeyFile
-	}
+// signingAuthority returns what reads a CA that signs, or nil if there is none:
+// that of the files, or else the one of the data folder. Files are read for each
+// signing, so that they need not be followed: a CA that is written in two steps,
+// or that is bad, is tried again.
+func (s *Server) signingAuthority(cert, key string) func() (signing.Authority, error) {
 	switch {
 	case cert != "":
 		return func() (signing.Authority, error) { return loadAuthority(cert, key) }
@@ -118,6 +134,9 @@ func (s *Server) reservedKeys() map[[sha256.Size]byte]string {
 	for _, ca := range signingCAs(c) {
 		files = append(files, *ca.cert)
 	}
+	for _, own := range c.Signers {
+		files = append(files, own.CertFile)
+	}
 	for _, file := range files {
 		if file == "" {
 			continue
@@ -140,26 +159,80 @@ func (s *Server) reservedKeys() map[[sha256.Size]byte]string {
 // delete them, and publish whom to trust.
 func (s *Server) certificateControllers() []controller.Named {
 	o, i, log := s.objects, &s.objects.informers, s.log
+	signers := s.signers()
 	named := []controller.Named{
 		{Name: "csrapproving", Run: (&csrapproving.Controller{
-			Requests: i.requests, Approval: o.requestApproval, Recognizers: csrapproving.Kubelets(s.authorizer), Log: log,
+			Requests: i.requests, Approval: o.requestApproval, Recognizers: s.recognizers(signers), Log: log,
 		}).Run},
-		{Name: "csrcleaner", Run: (&csrcleaner.Controller{
-			Requests: i.requests, Store: o.requests, Keep: func(*certificatesv1.CertificateSigningRequest) bool { return false }, Log: log,
-		}).Run},
+		{Name: "csrcleaner", Run: (&csrcleaner.Controller{Requests: i.requests, Store: o.requests, Log: log}).Run},
 		{Name: "kube-apiserver-serving-clustertrustbundle-publisher", Run: (&trustbundle.Controller{
 			Bundles: i.trustBundles, Store: o.trustBundles, CA: s.rootCA, Log: log,
 		}).Run},
 	}
-	signers := s.signers()
 	if len(signers) == 0 {
 		log.Warn("no CA signs requests for certificates: give --cluster-signing-cert-file and --cluster-signing-key-file if one shall")
 		return named
 	}
 	s.warnOfStrangers(signers)
 	return append(named, controller.Named{Name: "csrsigning", Run: (&csrsigning.Controller{
-		Requests: i.requests, Status: o.requestStatus, Signers: signers, Count: s.metrics.CertificateRequests(), Log: log,
+		Requests: i.requests, Status: o.requestStatus, Signers: signers,
+		Record: s.recordSigned, Count: s.metrics.CertificateRequests(), Log: log,
 	}).Run})
+}
+
+// recognizers say which requests need no person.
+func (s *Server) recognizers(signers []*signing.Signer) []csrapproving.Recognizer {
+	renew, approve := map[string]*signing.Signer{}, map[string]*signing.Signer{}
+	for _, signer := range signers {
+		if signer.Renewable > 0 {
+			renew[signer.Name] = signer
+		}
+		for _, own := range s.cfg.Certificates.Signers {
+			if own.AutoApprove && own.Name == signer.Name {
+				approve[signer.Name] = signer
+			}
+		}
+	}
+	return append(csrapproving.Kubelets(s.authorizer),
+		csrapproving.Renewals{Signers: renew, Issued: s.heldCertificate, Log: s.log},
+		csrapproving.Own{Signers: approve, Authorizer: s.authorizer})
+}
+
+// recordSigned writes down a certificate that was signed for a request.
+func (s *Server) recordSigned(ctx context.Context, issued *csrsigning.Issued) error {
+	spec := &issued.Request.Spec
+	e := register.OfCertificate(issued.Certificate, issued.Authority, time.Now())
+	e.Signer, e.Renewable = spec.SignerName, &register.Renewable{First: issued.First.Unix(), Holder: issued.Holder}
+	e.Asker = register.Asker{User: spec.Username, UID: spec.UID}
+	if signing.Presented(issued.Request) != "" {
+		e.Asker.Method = identity.ClientCertificate
+	}
+	if ids := spec.Extra[identity.CredentialIDKey]; len(ids) == 1 {
+		e.Asker.ID = ids[0]
+	}
+	if e.User == "" {
+		// A serving certificate need not name anybody.
+		e.User = issued.Certificate.Subject.String()
+	}
+	if e.User == "" {
+		return errors.New("the certificate has no subject")
+	}
+	return s.register.Record(ctx, e)
+}
+
+// heldCertificate returns a certificate that was signed for a request.
+func (s *Server) heldCertificate(ctx context.Context, digest string) (*csrapproving.Held, error) {
+	credential := identity.Credential{Method: identity.ClientCertificate, Digest: digest}
+	e, err := s.register.Find(ctx, register.NameOf(&credential))
+	if err != nil || e == nil || e.Renewable == nil {
+		return nil, err
+	}
+	credential.Issuer, credential.ID, credential.Serial, credential.KeyID = e.Issuer, e.ID, e.Serial, e.KeyID
+	credential.IssuedAt, credential.ExpiresAt = e.Issued, e.Expires
+	return &csrapproving.Held{
+		Signer: e.Signer, First: time.Unix(e.Renewable.First, 0), Holder: e.Renewable.Holder, Expires: e.Expires,
+		Identity: &identity.Identity{Name: e.User, Groups: identity.WithAuthenticated(e.User, e.Groups), Credential: credential},
+	}, nil
 }
 
 // warnOfStrangers says which client certificates would be signed by a CA whose

@@ -40,21 +40,6 @@ func approved(cert *x509.Certificate, r *Request, valid bounds) error {
 	return knownExtensions(cert)
 }
 
-// SameHolder returns in which way two certificates, or a certificate and a
-// request for one, are not for the same: in subject, names or usages.
-func (r *Request) SameHolder(cert *x509.Certificate) error {
-	key, extended, err := usages(r.Usages)
-	switch {
-	case err != nil || cert.KeyUsage != key || !slices.Equal(cert.ExtKeyUsage, extended):
-		return errors.New("it has other usages")
-	case !SameSubject(cert, r.PKCS10):
-		return errors.New("it has another subject")
-	case sameNames(cert, r.PKCS10) != nil:
-		return errors.New("it has other alternative names")
-	}
-	return nil
-}
-
 // SameSubject reports whether a certificate and a request are of one subject, as
 // far as subjects are signed.
 func SameSubject(cert *x509.Certificate, asked *x509.CertificateRequest) bool {

@@ -104,6 +104,10 @@ type Signer struct {
 	// Lifetime is how long its certificates live, and the most that a request
 	// may ask for.
 	Lifetime time.Duration
+	// Renewable is how long after the first approval a certificate may be renewed
+	// by its holder, without another one, and the latest that its renewals end; 0
+	// is never.
+	Renewable time.Duration
 	// Rules say what it may sign.
 	Rules Rules
 	// Authority returns what signs now, which changes when its files do.
@@ -142,35 +146,34 @@ func (s *Signer) Check(r *Request) error {
 	return nil
 }
 
-// Sign returns the certificate for an approved request. It ends no later than
-// latest, unless that is zero.
-func (s *Signer) Sign(r *Request, now, latest time.Time) (*x509.Certificate, error) {
+// Sign returns the certificate for an approved request, and that of who signed
+// it. It ends no later than latest, unless that is zero.
+func (s *Signer) Sign(r *Request, now, latest time.Time) (cert, issuer *x509.Certificate, err error) {
 	if err := s.Check(r); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	authority, err := s.Authority()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	end := authority.Certificate().NotAfter
-	if !now.Before(end) {
-		return nil, fmt.Errorf("the signer has expired: NotAfter=%v", end)
+	issuer = authority.Certificate()
+	if !now.Before(issuer.NotAfter) {
+		return nil, nil, fmt.Errorf("the signer has expired: NotAfter=%v", issuer.NotAfter)
 	}
 	template, err := s.template(r, now)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if !latest.IsZero() && template.NotAfter.After(latest) {
 		template.NotAfter = latest
 	}
-	cert, err := authority.Issue(template, r.PKCS10.PublicKey)
-	if err != nil {
-		return nil, err
+	if cert, err = authority.Issue(template, r.PKCS10.PublicKey); err != nil {
+		return nil, nil, err
 	}
 	if err := approved(cert, r, bounds{now.Add(-pki.Backdate), template.NotAfter}); err != nil {
-		return nil, fmt.Errorf("internal error: what was signed is not what was approved: %w", err)
+		return nil, nil, fmt.Errorf("internal error: what was signed is not what was approved: %w", err)
 	}
-	return cert, nil
+	return cert, issuer, nil
 }
 
 // template is what r asks for, as far as upstream's PermissiveSigningPolicy

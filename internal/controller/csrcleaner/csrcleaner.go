@@ -6,8 +6,6 @@
 // nothing back. A request is deleted only as it was looked at, so a decision at
 // the last moment wins.
 //
-// It leaves alone what [Controller.Keep] wants kept.
-//
 // Upstream: pkg/controller/certificates/cleaner/cleaner.go, and its times.
 package csrcleaner
 
@@ -43,10 +41,7 @@ type signingRequest = certificatesv1.CertificateSigningRequest
 type Controller struct {
 	Requests cache.SharedIndexInformer // of *certificatesv1.CertificateSigningRequest
 	Store    controller.Objects[*signingRequest]
-	// Keep reports whether a request whose certificate is still valid has to
-	// stay.
-	Keep func(r *signingRequest) bool
-	Log  *slog.Logger
+	Log      *slog.Logger
 }
 
 // Run works until ctx is done, and then returns nil.
@@ -70,7 +65,7 @@ func (c *Controller) sync(ctx context.Context, name string) error {
 	if !ok {
 		return nil
 	}
-	why, err := c.outlived(r, time.Now())
+	why, err := outlived(r, time.Now())
 	if err != nil {
 		c.Log.WarnContext(ctx, "the certificate in a request cannot be read, so the request stays", "request", name, "err", err)
 		return nil
@@ -86,7 +81,7 @@ func (c *Controller) sync(ctx context.Context, name string) error {
 }
 
 // outlived says why a request may go, or "".
-func (c *Controller) outlived(r *signingRequest, now time.Time) (string, error) {
+func outlived(r *signingRequest, now time.Time) (string, error) {
 	issued := len(r.Status.Certificate) > 0
 	if issued {
 		ended, err := expired(r.Status.Certificate, now)
@@ -107,7 +102,7 @@ func (c *Controller) outlived(r *signingRequest, now time.Time) (string, error) 
 			return "it was denied", nil
 		case condition.Type == certificatesv1.CertificateFailed && older(since, now, decidedFor):
 			return "it could not be signed", nil
-		case condition.Type == certificatesv1.CertificateApproved && issued && older(since, now, decidedFor) && !c.Keep(r):
+		case condition.Type == certificatesv1.CertificateApproved && issued && older(since, now, decidedFor):
 			return "its certificate was issued", nil
 		case condition.Type == certificatesv1.CertificateApproved && !issued && older(since, now, unissuedFor):
 			return "nobody has signed it", nil

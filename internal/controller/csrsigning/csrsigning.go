@@ -37,9 +37,14 @@ type signingRequest = certificatesv1.CertificateSigningRequest
 
 // An Issued certificate is about to leave.
 type Issued struct {
-	Certificate *x509.Certificate
+	// Authority has signed Certificate.
+	Certificate, Authority *x509.Certificate
 	// Request is the object that asked for it, which must not be changed.
 	Request *signingRequest
+	// First is when the first certificate was approved of those that this one
+	// renews, or else this one; and Holder is what a renewal must be for.
+	First  time.Time
+	Holder string
 }
 
 // Results of a request, for who counts them.
@@ -49,15 +54,15 @@ const (
 	ResultError   = "error"
 )
 
-// A Controller signs requests. Fields are required unless they say otherwise.
+// A Controller signs requests. All exported fields are required.
 type Controller struct {
 	Requests cache.SharedIndexInformer // of *certificatesv1.CertificateSigningRequest
 	// Status reads whole requests and writes their status.
 	Status  controller.Objects[*signingRequest]
 	Signers []*signing.Signer
 	// Record writes down what is about to leave. What it cannot write down does
-	// not leave. It may be nil.
-	Record func(ctx context.Context, issued Issued) error
+	// not leave.
+	Record func(ctx context.Context, issued *Issued) error
 	// Count is told how each request ended.
 	Count func(signer, result string)
 	Log   *slog.Logger
@@ -132,7 +137,7 @@ func (c *Controller) sync(ctx context.Context, name string) error {
 		return nil
 	}
 	signer := c.signer(r)
-	cert, err := c.sign(signer, r)
+	issued, err := c.sign(signer, r)
 	if refusal, ok := errors.AsType[*signing.Refusal](err); ok {
 		return c.fail(ctx, r, refusal)
 	}
@@ -140,29 +145,40 @@ func (c *Controller) sync(ctx context.Context, name string) error {
 		c.Count(signer.Name, ResultError)
 		return fmt.Errorf("signing request %s: %w", name, err)
 	}
-	return c.hand(ctx, r, cert)
+	return c.hand(ctx, issued)
 }
 
 // sign returns the certificate of a request, which nobody has seen yet.
-func (c *Controller) sign(signer *signing.Signer, r *signingRequest) (*x509.Certificate, error) {
+func (c *Controller) sign(signer *signing.Signer, r *signingRequest) (*Issued, error) {
 	request, err := signing.Read(r)
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now()
+	issued := &Issued{Request: r, First: now}
+	var latest time.Time
+	if first, renewed := signing.RenewedSince(r); renewed {
+		issued.First = first
+		if latest, err = signer.Latest(first, now); err != nil {
+			return nil, err
+		}
+	}
 	if err := c.fresh(request, now); err != nil {
 		return nil, err
 	}
-	return signer.Sign(request, now, time.Time{})
+	if issued.Certificate, issued.Authority, err = signer.Sign(request, now, latest); err != nil {
+		return nil, err
+	}
+	issued.Holder, err = request.Holder()
+	return issued, err
 }
 
 // hand records a certificate, and puts it where who asked will look.
-func (c *Controller) hand(ctx context.Context, r *signingRequest, cert *x509.Certificate) error {
-	if c.Record != nil {
-		if err := c.Record(ctx, Issued{Certificate: cert, Request: r}); err != nil {
-			c.Count(r.Spec.SignerName, ResultError)
-			return fmt.Errorf("recording the certificate of request %s: %w", r.Name, err)
-		}
+func (c *Controller) hand(ctx context.Context, issued *Issued) error {
+	r, cert := issued.Request, issued.Certificate
+	if err := c.Record(ctx, issued); err != nil {
+		c.Count(r.Spec.SignerName, ResultError)
+		return fmt.Errorf("recording the certificate of request %s: %w", r.Name, err)
 	}
 	signed := r.DeepCopy()
 	signed.Status.Certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})

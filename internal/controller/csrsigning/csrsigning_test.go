@@ -68,7 +68,7 @@ func bubble(t *testing.T, test func(w *world)) {
 				},
 				Reserved: func() map[[sha256.Size]byte]string { return nil },
 			}},
-			Record: func(_ context.Context, issued csrsigning.Issued) error {
+			Record: func(_ context.Context, issued *csrsigning.Issued) error {
 				w.mu.Lock()
 				defer w.mu.Unlock()
 				w.recorded = append(w.recorded, issued.Certificate.SerialNumber.String())

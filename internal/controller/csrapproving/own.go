@@ -1,0 +1,42 @@
+package csrapproving
+
+import (
+	"context"
+	"strings"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+
+	"gatehouse.dev/gatehouse/authz"
+	"gatehouse.dev/gatehouse/internal/signing"
+)
+
+// Own recognizes the requests to signers of one's own that approve by
+// themselves: what keeps to the rules of the signer is approved, if who asks has
+// the verb auto-approve on it.
+type Own struct {
+	Authorizer authz.Authorizer
+	// Signers are those that approve by themselves.
+	Signers map[string]*signing.Signer
+}
+
+// Recognize implements [Recognizer].
+func (o Own) Recognize(ctx context.Context, object *signingRequest, request *signing.Request) (*Approval, string, error) {
+	signer := o.Signers[object.Spec.SignerName]
+	if signer == nil || signer.Check(request) != nil {
+		return nil, "", nil
+	}
+	domain, _, _ := strings.Cut(signer.Name, "/")
+	for _, name := range []string{signer.Name, domain + "/*"} {
+		allowed, err := permitted(ctx, o.Authorizer, &authz.Attributes{
+			User: requester(object), Verb: "auto-approve", IsResource: true, APIGroup: certificatesv1.GroupName, APIVersion: "*",
+			Resource: "signers", Name: name,
+		})
+		if err != nil {
+			return nil, "auto-approve", err
+		}
+		if allowed {
+			return &Approval{Reason: "AutoApproved", Message: "Auto approving what the rules of the signer allow its requester."}, "auto-approve", nil
+		}
+	}
+	return nil, "auto-approve", nil
+}
