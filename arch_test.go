@@ -84,7 +84,7 @@ var onlyIn = map[string][]string{
 	"k8s.io/apiserver/pkg/server/options/encryptionconfig": {"internal/api/atrest"},
 	"k8s.io/apiserver/pkg/storage/value":                   {"internal/api", "internal/api/atrest"},
 	// The typed clients link every API group; the project has its own.
-	"k8s.io/client-go/kubernetes": {"test/clientgo"},
+	"k8s.io/client-go/kubernetes": {"test/clientgo", "test/incluster"},
 	// Not a library: its authors promise nothing to importers.
 	"k8s.io/kubernetes": {},
 }

@@ -85,30 +85,28 @@ func (a *api) deletePod(ctx context.Context, pod *corev1.Pod) error {
 	}).Do(ctx).Error()
 }
 
-// createLease returns the UID of the Lease that it makes.
-func (a *api) createLease(ctx context.Context, lease *coordinationv1.Lease) (types.UID, error) {
-	made := &coordinationv1.Lease{}
-	err := a.client.Post().AbsPath(leases(lease.Namespace)...).Body(lease).Do(ctx).Into(made)
-	return made.UID, err
+func (a *api) createLease(ctx context.Context, lease *coordinationv1.Lease) error {
+	return a.client.Post().AbsPath(leases(lease.Namespace)...).Body(lease).Do(ctx).Error()
 }
 
-// renew writes the time into this Lease. It is a conflict if another has its
-// name.
-func (a *api) renew(ctx context.Context, namespace, name string, uid types.UID, now time.Time) error {
+// renew makes the Lease of that name this one.
+func (a *api) renew(ctx context.Context, lease *coordinationv1.Lease) error {
 	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"uid": uid},
-		"spec":     map[string]any{"renewTime": metav1.NewMicroTime(now)},
+		"metadata": map[string]any{"labels": lease.Labels, "ownerReferences": lease.OwnerReferences},
+		"spec": map[string]any{
+			"holderIdentity": lease.Spec.HolderIdentity, "leaseDurationSeconds": lease.Spec.LeaseDurationSeconds,
+			"renewTime": lease.Spec.RenewTime,
+		},
 	})
 	if err != nil {
 		return err
 	}
-	return a.client.Patch(types.MergePatchType).AbsPath(append(leases(namespace), name)...).Body(patch).Do(ctx).Error()
+	return a.client.Patch(types.MergePatchType).AbsPath(append(leases(lease.Namespace), lease.Name)...).Body(patch).Do(ctx).Error()
 }
 
-func (a *api) deleteLease(ctx context.Context, namespace, name string, uid types.UID) error {
+func (a *api) deleteLease(ctx context.Context, namespace, name string) error {
 	return a.client.Delete().AbsPath(append(leases(namespace), name)...).Body(&metav1.DeleteOptions{
-		TypeMeta:      metav1.TypeMeta{APIVersion: "v1", Kind: "DeleteOptions"},
-		Preconditions: &metav1.Preconditions{UID: &uid},
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "DeleteOptions"},
 	}).Do(ctx).Error()
 }
 

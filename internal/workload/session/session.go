@@ -23,7 +23,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"gatehouse.dev/gatehouse/internal/secret"
@@ -64,7 +63,6 @@ type Config struct {
 type Session struct {
 	api      *api
 	pod      *corev1.Pod
-	lease    types.UID
 	interval time.Duration
 	log      *slog.Logger
 
@@ -132,9 +130,7 @@ func (s *Session) Keep(ctx context.Context, renewed func(secret.Bytes) error, lo
 // server will, when the Lease has run out.
 func (s *Session) Close(ctx context.Context) error {
 	err := ignore(s.api.deletePod(ctx, s.pod))
-	if s.lease != "" {
-		err = errors.Join(err, ignore(s.api.deleteLease(ctx, s.pod.Namespace, s.pod.Name, s.lease)))
-	}
+	err = errors.Join(err, ignore(s.api.deleteLease(ctx, s.pod.Namespace, s.pod.Name)))
 	if err != nil {
 		return fmt.Errorf("deleting the Pod of the process: %w", err)
 	}
@@ -174,9 +170,7 @@ func (s *Session) keepLease(ctx context.Context) error {
 
 // beat renews the Lease once, or makes it anew if somebody has deleted it.
 func (s *Session) beat(ctx context.Context) error {
-	_, err := bounded(ctx, func(ctx context.Context) (any, error) {
-		return nil, s.api.renew(ctx, s.pod.Namespace, s.pod.Name, s.lease, time.Now())
-	})
+	err := s.renew(ctx)
 	if !final(err) {
 		return err
 	}
@@ -186,12 +180,20 @@ func (s *Session) beat(ctx context.Context) error {
 	return s.takeLease(ctx)
 }
 
-func (s *Session) takeLease(ctx context.Context) error {
-	uid, err := bounded(ctx, func(ctx context.Context) (types.UID, error) {
-		return s.api.createLease(ctx, workload.Lease(s.pod, time.Now()))
+func (s *Session) renew(ctx context.Context) error {
+	_, err := bounded(ctx, func(ctx context.Context) (any, error) {
+		return nil, s.api.renew(ctx, workload.Lease(s.pod, time.Now()))
 	})
-	if err == nil {
-		s.lease = uid
+	return err
+}
+
+// takeLease makes the Lease, or takes what is left of one.
+func (s *Session) takeLease(ctx context.Context) error {
+	_, err := bounded(ctx, func(ctx context.Context) (any, error) {
+		return nil, s.api.createLease(ctx, workload.Lease(s.pod, time.Now()))
+	})
+	if apierrors.IsAlreadyExists(err) {
+		return s.renew(ctx)
 	}
 	return err
 }
