@@ -20,7 +20,6 @@ package jwt
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -316,8 +315,7 @@ func checkTypes(claims compact.Object) error {
 
 // credential returns what of a token may be told that k has signed.
 func (i *Issuer) credential(t token, k *key) identity.Credential {
-	digest := t.Digest()
-	c := identity.Credential{Method: identity.JWT, Issuer: i.URL, Digest: string(hex.AppendEncode(nil, digest[:])), KeyID: k.name}
+	c := identity.Credential{Method: identity.JWT, Issuer: i.URL, Digest: t.Digest(), KeyID: k.name}
 	// A jti of another type names nothing; Kubernetes passes over it too.
 	if id, err := t.claims.String("jti"); err == nil && id != "" {
 		c.ID = "JTI=" + id

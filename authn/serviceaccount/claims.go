@@ -132,10 +132,11 @@ func (c *claims) identify() *identity.Identity {
 	id := &identity.Identity{
 		Name: name,
 		UID:  c.account.uid,
-		Groups: identity.WithAuthenticated(name, []string{
+		Groups: []string{
 			identity.GroupServiceAccounts,
 			identity.ServiceAccountGroupPrefix + c.namespace,
-		}),
+			identity.GroupAuthenticated,
+		},
 		Credential: identity.Credential{
 			Method:    c.method,
 			Issuer:    c.issuer,

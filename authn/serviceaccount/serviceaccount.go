@@ -16,7 +16,6 @@ package serviceaccount
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -186,7 +185,6 @@ func (v *Verifier) verify(ctx context.Context, token string) (*claims, error) {
 	if !ours && !legacy {
 		return nil, v.foreign(iss)
 	}
-	issuer := string(iss)
 	method := identity.ServiceAccount
 	if legacy {
 		method = identity.LegacyServiceAccount
@@ -194,14 +192,13 @@ func (v *Verifier) verify(ctx context.Context, token string) (*claims, error) {
 	keys := v.keys.current.Load()
 	key, err := keys.verify(t)
 	if err != nil {
-		return nil, keys.unread(method, issuer, t, err)
+		return nil, keys.unread(method, iss, t, err)
 	}
 	c, err := readClaims(payload, legacy)
 	if err != nil {
-		return nil, keys.unread(method, issuer, t, err)
+		return nil, keys.unread(method, iss, t, err)
 	}
-	digest := t.Digest()
-	c.who.Credential.Digest, c.who.Credential.KeyID = string(hex.AppendEncode(nil, digest[:])), key.ID
+	c.who.Credential.Digest, c.who.Credential.KeyID = t.Digest(), key.ID
 	c.keys = keys.inForce
 	return c, nil
 }

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -111,8 +110,7 @@ func (v *Verifier) judge(s *status, token string, asked []string) (*authn.Result
 		}
 	}
 	if jwt, err := compact.Parse(token); err == nil {
-		digest := jwt.Digest()
-		who.Credential.Digest = hex.EncodeToString(digest[:])
+		who.Credential.Digest = jwt.Digest()
 	}
 	if ids := s.User.Extra[identity.CredentialIDKey]; len(ids) == 1 {
 		who.Credential.ID = ids[0]

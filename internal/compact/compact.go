@@ -19,6 +19,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -138,14 +139,20 @@ func (t *Token) readHeader(text []byte) error {
 // not change it.
 func (t *Token) Payload() []byte { return t.payload }
 
-// Digest returns the SHA-256 of what the signature covers. Unlike one of the
-// whole token it stays the same if somebody rewrites the signature: of an ECDSA
-// signature (r, s) there is always a second form, (r, n-s).
-func (t *Token) Digest() [sha256.Size]byte {
+// Digest returns the SHA-256 of what the signature covers, in hexadecimal. Unlike
+// one of the whole token it stays the same if somebody rewrites the signature: of
+// an ECDSA signature (r, s) there is always a second form, (r, n-s).
+func (t *Token) Digest() string {
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], t.sum())
+	return string(text[:])
+}
+
+func (t *Token) sum() []byte {
 	if !t.digested {
 		t.digest, t.digested = sha256.Sum256(t.signed), true
 	}
-	return t.digest
+	return t.digest[:]
 }
 
 // Claims reads the payload as a JSON object. It is called once.

@@ -142,8 +142,7 @@ func (t *Token) Verify(k *Key) error {
 // hash returns the hash of what the signature covers.
 func (t *Token) hash(hash crypto.Hash) []byte {
 	if hash == crypto.SHA256 {
-		sum := t.Digest()
-		return sum[:]
+		return t.sum()
 	}
 	h := hash.New()
 	h.Write(t.signed)
