@@ -368,3 +368,23 @@ func TestFirstUse(t *testing.T) {
 		t.Errorf("%d were the first", n)
 	}
 }
+
+// A control character is seen wherever it is in a token.
+func TestEveryByteOfAToken(t *testing.T) {
+	all := authn.Tokens()
+	for c := range 256 {
+		for at := range 18 {
+			for behind := range 9 {
+				token := strings.Repeat("~", at) + string([]byte{byte(c)}) + strings.Repeat("!", behind)
+				_, err := all.VerifyToken(t.Context(), token, nil)
+				want := authn.Unknown
+				if c <= ' ' || c == 0x7f {
+					want = authn.Malformed
+				}
+				if _, kind := authn.Blame(err); kind != want {
+					t.Fatalf("%q: %v, of kind %q, want %q", token, err, kind, want)
+				}
+			}
+		}
+	}
+}

@@ -2,11 +2,13 @@ package authn
 
 import (
 	"context"
+	"encoding/binary"
 	"net/http"
 	"slices"
 	"strings"
 
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/internal/inplace"
 )
 
 // MaxToken is the longest bearer token, in bytes, that anything is done with.
@@ -214,10 +216,28 @@ func checkForm(token string) error {
 	if len(token) > MaxToken {
 		return errTooLong
 	}
-	for i := range len(token) {
-		if token[i] <= ' ' || token[i] == 0x7f {
-			return malformed("the bearer token has white space or a control character", mendHeader)
-		}
+	if hasControl(inplace.Bytes(token)) {
+		return malformed("the bearer token has white space or a control character", mendHeader)
 	}
 	return nil
+}
+
+// hasControl reports whether there is a space or a control character of ASCII in
+// text. It looks at eight bytes at a time: the highest bit of one of them is set
+// in (x-n) &^ x if and only if a byte of x is below n.
+func hasControl(text []byte) bool {
+	const ones, highest = 0x0101010101010101, 0x8080808080808080
+	for ; len(text) >= 8; text = text[8:] {
+		x := binary.LittleEndian.Uint64(text)
+		del := x ^ ones*0x7f
+		if ((x-ones*(' '+1))&^x|(del-ones)&^del)&highest != 0 {
+			return true
+		}
+	}
+	for _, c := range text {
+		if c <= ' ' || c == 0x7f {
+			return true
+		}
+	}
+	return false
 }

@@ -22,10 +22,14 @@ type Conn struct {
 	Peer netip.Addr
 
 	mu    sync.Mutex // held by writers only
-	memos atomic.Pointer[[]memo]
+	memos atomic.Pointer[memo]
 }
 
-type memo struct{ owner, value any }
+// A memo is one of a list that does not change.
+type memo struct {
+	owner, value any
+	next         *memo
+}
 
 type connKey struct{}
 
@@ -54,11 +58,9 @@ func (c *Conn) Memo(owner any) any {
 	if c == nil {
 		return nil
 	}
-	if memos := c.memos.Load(); memos != nil {
-		for i := range *memos {
-			if (*memos)[i].owner == owner {
-				return (*memos)[i].value
-			}
+	for m := c.memos.Load(); m != nil; m = m.next {
+		if m.owner == owner {
+			return m.value
 		}
 	}
 	return nil
@@ -72,13 +74,21 @@ func (c *Conn) Remember(owner, value any) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	next := []memo{{owner, value}}
-	if memos := c.memos.Load(); memos != nil {
-		for _, m := range *memos {
-			if m.owner != owner {
-				next = append(next, m)
-			}
-		}
+	c.memos.Store(&memo{owner, value, c.memos.Load().without(owner)})
+}
+
+// without returns the list without the memo of owner, if there is one. It has at
+// most one.
+func (m *memo) without(owner any) *memo {
+	switch {
+	case m == nil:
+		return nil
+	case m.owner == owner:
+		return m.next
 	}
-	c.memos.Store(&next)
+	rest := m.next.without(owner)
+	if rest == m.next {
+		return m
+	}
+	return &memo{m.owner, m.value, rest}
 }

@@ -116,6 +116,22 @@ type factual interface {
 	facts() Facts
 }
 
+// A Teller is an error that knows the facts by itself, instead of by [Explained].
+type Teller interface {
+	error
+	// Kind costs nothing to find out.
+	Kind() Kind
+	// Facts are put together when somebody asks for them.
+	Facts() Facts
+}
+
+// told is a [Teller] as those in this package are.
+type told struct{ Teller }
+
+func (t told) kind() Kind { return t.Kind() }
+
+func (t told) facts() Facts { return t.Facts() }
+
 type explained struct {
 	error
 	of   Kind
@@ -165,8 +181,15 @@ func kindOf(err error) (kind Kind) {
 // seen enough, and reports whether it has.
 func walk(err error, see func(factual) (enough bool)) bool {
 	for err != nil {
-		if f, ok := err.(factual); ok && see(f) {
-			return true
+		switch f := err.(type) {
+		case factual:
+			if see(f) {
+				return true
+			}
+		case Teller:
+			if see(told{f}) {
+				return true
+			}
 		}
 		switch e := err.(type) {
 		case interface{ Unwrap() error }:

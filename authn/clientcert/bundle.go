@@ -36,8 +36,10 @@ type roots struct {
 	certs   []*x509.Certificate
 	// subjects are those of the certificates, as they are written in them.
 	subjects map[string]bool
-	// inForce ends when another reading takes effect.
+	// inForce changes when another reading takes effect. The stamp is from before
+	// that: one that is taken by who has found the roots could be from after.
 	inForce *authn.Generation
+	rests   authn.Stamp
 }
 
 // OpenBundle reads a PEM file of CA certificates. It fails if there is none in
@@ -65,6 +67,7 @@ func readRoots(data []byte) (*roots, error) {
 		pool: x509.NewCertPool(), members: make(map[[sha256.Size]byte]bool), inForce: new(authn.Generation),
 		subjects: make(map[string]bool),
 	}
+	r.rests = r.inForce.Stamp()
 	blocks, certs := bytes.Count(data, []byte("-----BEGIN CERTIFICATE-----")), 0
 	for n := 1; ; n++ {
 		var block *pem.Block

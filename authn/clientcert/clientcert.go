@@ -123,9 +123,13 @@ func (p *proof) Fresh(now time.Time) bool { return !now.Before(p.from) && p.res.
 // judge says what is to be thought of what a client has presented, and verifies
 // it if it is not known to be good.
 func (a *Authenticator) judge(certs []*x509.Certificate, now time.Time) *verdict {
-	if checkSize(certs) != nil || a.bundle.current.Load().stranger(certs, now) {
-		v, _ := a.examine(certs, now)
+	roots := a.bundle.current.Load()
+	if checkSize(certs) != nil {
+		v, _ := a.examine(certs, roots, now)
 		return v
+	}
+	if roots.stranger(certs, now) {
+		return a.strange(certs, roots, now)
 	}
 	var room [maxCerts][]byte
 	parts := room[:0]
@@ -136,7 +140,7 @@ func (a *Authenticator) judge(certs []*x509.Certificate, now time.Time) *verdict
 	if p := a.bundle.known.Lookup(key, now); p != nil {
 		return &verdict{certs: certs, res: p.res}
 	}
-	v, from := a.examine(certs, now)
+	v, from := a.examine(certs, roots, now)
 	if v.err == nil {
 		a.bundle.known.Store(key, &proof{v.res, from}, now)
 	}
@@ -145,10 +149,8 @@ func (a *Authenticator) judge(certs []*x509.Certificate, now time.Time) *verdict
 
 // examine verifies what a client has presented. A good verdict may be given from
 // the time that it returns on.
-func (a *Authenticator) examine(certs []*x509.Certificate, now time.Time) (*verdict, time.Time) {
-	roots := a.bundle.current.Load()
-	rests := roots.inForce.Stamp()
-	v := &verdict{certs: certs, until: now.Add(maxRefused), rests: rests}
+func (a *Authenticator) examine(certs []*x509.Certificate, roots *roots, now time.Time) (*verdict, time.Time) {
+	v := &verdict{certs: certs, until: now.Add(maxRefused), rests: roots.rests}
 	chain, err := verify(certs, roots, now)
 	if err != nil {
 		v.err = &authn.Refusal{Method: a.method, Cause: trial{certs, roots, a.bundle.path, now}.unverified(err)}
@@ -165,7 +167,7 @@ func (a *Authenticator) examine(certs []*x509.Certificate, now time.Time) (*verd
 	}
 	who.Credential = credential(a.method, chain)
 	from, until := validity(chain)
-	v.res = &authn.Result{Identity: who, Until: until, Rests: []authn.Stamp{rests}}
+	v.res = &authn.Result{Identity: who, Until: until, Rests: []authn.Stamp{roots.rests}}
 	return v, from
 }
 
@@ -186,9 +188,6 @@ func (r *roots) stranger(certs []*x509.Certificate, now time.Time) bool {
 func verify(certs []*x509.Certificate, roots *roots, now time.Time) ([]*x509.Certificate, error) {
 	if err := checkSize(certs); err != nil {
 		return nil, err
-	}
-	if roots.stranger(certs, now) {
-		return nil, x509.UnknownAuthorityError{Cert: certs[0]}
 	}
 	leaf := certs[0]
 	if leaf.BasicConstraintsValid && leaf.IsCA {

@@ -39,11 +39,42 @@ type trial struct {
 
 // unverified returns err with what was compared.
 func (t trial) unverified(err error) error {
-	kind, mend := t.blame(err)
-	return authn.Explained(unverified{t.certs[0], err}, kind, func() authn.Facts {
-		return authn.Facts{Checks: t.checks(kind, err), Mend: strings.ReplaceAll(mend, "%s", t.file)}
-	})
+	kind, _ := t.blame(err)
+	return authn.Explained(unverified{t.certs[0], err}, kind, func() authn.Facts { return t.facts(err) })
 }
+
+func (t trial) facts(err error) authn.Facts {
+	kind, mend := t.blame(err)
+	return authn.Facts{Kind: kind, Checks: t.checks(kind, err), Mend: strings.ReplaceAll(mend, "%s", t.file)}
+}
+
+// A strange certificate is one of an authority that the bundle does not know. It
+// has its verdict and its refusal with it, because where there are several
+// bundles it is the usual thing on each new connection.
+type strange struct {
+	trial   trial
+	verdict verdict
+	refusal authn.Refusal
+}
+
+// strange is the verdict on what is of no authority in roots.
+func (a *Authenticator) strange(certs []*x509.Certificate, roots *roots, now time.Time) *verdict {
+	s := &strange{trial: trial{certs, roots, a.bundle.path, now}}
+	s.refusal = authn.Refusal{Method: a.method, Cause: s}
+	s.verdict = verdict{certs: certs, err: &s.refusal, until: now.Add(maxRefused), rests: roots.rests}
+	return &s.verdict
+}
+
+func (s *strange) why() error { return x509.UnknownAuthorityError{Cert: s.trial.certs[0]} }
+
+func (s *strange) Error() string { return unverified{s.trial.certs[0], s.why()}.Error() }
+
+func (s *strange) Unwrap() error { return s.why() }
+
+// Kind and Facts implement [authn.Teller].
+func (s *strange) Kind() authn.Kind { return authn.Untrusted }
+
+func (s *strange) Facts() authn.Facts { return s.trial.facts(s.why()) }
 
 // An unverified certificate is named, as Kubernetes names it, only when somebody
 // asks: each bundle refuses the certificates of all others.

@@ -11,7 +11,8 @@ import (
 	"fmt"
 	"hash"
 	"sync"
-	"unsafe"
+
+	"gatehouse.dev/gatehouse/internal/inplace"
 )
 
 // A digester computes keys under a random key of its own, of data and of the
@@ -63,14 +64,25 @@ func keyOf(d digester, kind, credential string, audiences []string) Key {
 	if len(audiences) > 0 || len(kind) >= len(s.label) {
 		return sumFrame(d, s, kind, credential, audiences)
 	}
-	s.label = [len(s.label)]byte{byte(1 + len(kind))}
-	copy(s.label[1:], kind)
-	// Safe, as nobody writes to it: both digesters only read their data.
-	return d.sum(s, unsafe.Slice(unsafe.StringData(credential), len(credential)))
+	s.mark(kind)
+	return d.sum(s, inplace.Bytes(credential))
 }
 
+// keyOfParts returns the key of several parts, of which one is digested where it
+// lies, as a text is: a table has no keys of both.
 func keyOfParts(d digester, kind string, parts [][]byte) Key {
-	return sumFrame(d, d.scratch(), kind, "", parts)
+	s := d.scratch()
+	if len(parts) != 1 || len(kind) >= len(s.label) {
+		return sumFrame(d, s, kind, "", parts)
+	}
+	s.mark(kind)
+	return d.sum(s, parts[0])
+}
+
+// mark says that the digested bytes are a credential that is presented as kind.
+func (s *scratch) mark(kind string) {
+	s.label = [len(s.label)]byte{byte(1 + len(kind))}
+	copy(s.label[1:], kind)
 }
 
 // sumFrame digests what a credential is presented as, all that it is bound to,

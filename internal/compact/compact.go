@@ -24,6 +24,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"gatehouse.dev/gatehouse/internal/inplace"
 )
 
 // MaxSize is the longest token, in bytes, that is looked at.
@@ -38,7 +40,7 @@ type Token struct {
 	KeyID     string
 	Type      string
 
-	signed    []byte // the first two parts as they are, and the point between
+	signed    []byte // the first two parts where they lie, and the point between
 	payload   []byte
 	signature []byte
 
@@ -50,7 +52,7 @@ type Token struct {
 
 // Most payloads have no more members than usualClaims in all their objects, and
 // most headers no more than usualHeader.
-const usualClaims, usualHeader = 24, 6
+const usualClaims, usualHeader = 20, 6
 
 var errParts = errors.New("token has not three parts")
 
@@ -64,10 +66,8 @@ func Parse(token string) (*Token, error) {
 	if point == last || strings.IndexByte(token[point+1:last], '.') >= 0 {
 		return nil, errParts
 	}
-	// One buffer for all there is to keep: the text, then what its parts stand for.
-	buf := make([]byte, len(token), len(token)+base64.RawURLEncoding.DecodedLen(len(token)))
-	copy(buf, token)
-	text := buf[:len(token):len(token)]
+	// One buffer for what the parts stand for; the text is looked at where it lies.
+	text, buf := inplace.Bytes(token), make([]byte, 0, base64.RawURLEncoding.DecodedLen(len(token)))
 	header, buf, err := decode(buf, text[:point])
 	if err != nil {
 		return nil, fmt.Errorf("header: %w", err)
