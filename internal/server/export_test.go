@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"net/http"
 
 	"gatehouse.dev/gatehouse/authz/rbac/escalation"
+	"gatehouse.dev/gatehouse/internal/register"
 )
 
 // Inner names for the tests.
@@ -25,3 +27,15 @@ func Revision(ctx context.Context, s *Server) (int64, error) {
 
 // Policy returns what the escalation guard of s goes by.
 func Policy(s *Server) escalation.Policy { return livePolicy{s.index, s} }
+
+// Interpose puts something between s and its register, and in front of its door,
+// before it serves.
+func Interpose(s *Server, store func(register.Store) register.Store, front func(http.Handler) http.Handler) {
+	s.register = register.New(store(s.ledger), uncounted{}, s.log)
+	s.web.Handler = front(s.web.Handler)
+}
+
+type uncounted struct{}
+
+func (uncounted) Written(int, bool)     {}
+func (uncounted) UsesWritten(int, bool) {}
