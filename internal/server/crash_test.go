@@ -3,8 +3,12 @@ package server_test
 import (
 	"bufio"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -24,6 +28,7 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
@@ -33,11 +38,11 @@ import (
 	"gatehouse.dev/gatehouse/internal/server"
 )
 
-// A step is where a process is killed: at the entry of a credential whose name
-// begins with prefix, before or after the store has it, or when an answer with a
-// token is about to leave.
+// A step is where a process is killed: at an entry that has a mark in its name or
+// value, before or after the store has it, or when an answer with a token is about
+// to leave.
 type step struct {
-	name, prefix string
+	name, mark string
 	// at is "before" or "after" the entry is written, or "signed".
 	at string
 	// most is how many times it is passed before.
@@ -45,16 +50,22 @@ type step struct {
 }
 
 func steps() []step {
+	const client = certificatesv1.KubeAPIServerClientSignerName
 	return []step{
 		{"token, before its entry", "jti-", "before", 30},
 		{"token, after its entry", "jti-", "after", 30},
 		{"token, signed and not answered", "", "signed", 60},
 		{"token of a Secret, before its entry", "jws-", "before", 1},
 		{"token of a Secret, after its entry", "jws-", "after", 1},
-		{"certificate, before its entry", "x509-", "before", 1},
-		{"certificate, after its entry", "x509-", "after", 1},
+		{"certificate, before its entry", client, "before", 1},
+		{"certificate, after its entry", client, "after", 1},
+		{"administrator, before his entry", administrators, "before", 1},
+		{"administrator, after his entry", administrators, "after", 1},
 	}
 }
+
+// administrators is the mark of what the server issues to its administrator.
+const administrators = "gatehouse-admin"
 
 // crashEnv has, for the process that is killed, its data directory, the step and
 // how many times that is passed before.
@@ -65,7 +76,7 @@ const crashEnv = "GATEHOUSE_TEST_CRASH"
 // has got, and whatever was signed, is in the register afterwards.
 func TestNothingIsIssuedThatTheRegisterDoesNotKnow(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts fourteen servers")
+		t.Skip("starts eighteen servers")
 	}
 	rounds := 1
 	if os.Getenv("GATEHOUSE_NIGHTLY") == "1" {
@@ -83,7 +94,7 @@ func TestNothingIsIssuedThatTheRegisterDoesNotKnow(t *testing.T) {
 func crash(t *testing.T, s step, passed int) {
 	dir := filepath.Join(t.TempDir(), "data")
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestServeUntilKilled$", "-test.v")
-	child.Env = append(os.Environ(), crashEnv+"="+strings.Join([]string{dir, s.prefix, s.at, strconv.Itoa(passed)}, ":"))
+	child.Env = append(os.Environ(), crashEnv+"="+strings.Join([]string{dir, s.mark, s.at, strconv.Itoa(passed)}, ":"))
 	out, err := child.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -109,12 +120,12 @@ func crash(t *testing.T, s step, passed int) {
 // askUntilGone asks for tokens, and for a Secret with one, until nobody answers.
 func askUntilGone(t *testing.T, kubeconfig string) []string {
 	url, client := way(t, kubeconfig)
-	post := func(path string, in, out any) error {
+	send := func(method, path string, in, out any) error {
 		text, err := json.Marshal(in)
 		if err != nil {
 			return err
 		}
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+path, strings.NewReader(string(text)))
+		r, err := http.NewRequestWithContext(t.Context(), method, url+path, strings.NewReader(string(text)))
 		if err != nil {
 			return err
 		}
@@ -124,17 +135,18 @@ func askUntilGone(t *testing.T, kubeconfig string) []string {
 			return err
 		}
 		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusCreated {
+		if resp.StatusCode != http.StatusCreated && resp.StatusCode != http.StatusOK {
 			return fmt.Errorf("%s answers %s", path, resp.Status)
 		}
 		return json.NewDecoder(resp.Body).Decode(out)
 	}
 	const accounts = "/api/v1/namespaces/default/serviceaccounts"
-	_ = post(accounts, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "robot"}}, &corev1.ServiceAccount{}) // killed perhaps
-	_ = post("/api/v1/namespaces/default/secrets", &corev1.Secret{
+	_ = send("POST", accounts, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "robot"}}, &corev1.ServiceAccount{}) // killed perhaps
+	_ = send("POST", "/api/v1/namespaces/default/secrets", &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "held", Annotations: map[string]string{corev1.ServiceAccountNameKey: "robot"}},
 		Type:       corev1.SecretTypeServiceAccountToken,
 	}, &corev1.Secret{})
+	requestCertificate(t, send)
 	var mu sync.Mutex
 	var tokens []string
 	var all sync.WaitGroup
@@ -142,7 +154,7 @@ func askUntilGone(t *testing.T, kubeconfig string) []string {
 		all.Go(func() {
 			for {
 				var answer authenticationv1.TokenRequest
-				if post(accounts+"/robot/token", &authenticationv1.TokenRequest{}, &answer) != nil {
+				if send("POST", accounts+"/robot/token", &authenticationv1.TokenRequest{}, &answer) != nil {
 					return
 				}
 				mu.Lock()
@@ -153,6 +165,34 @@ func askUntilGone(t *testing.T, kubeconfig string) []string {
 	}
 	all.Wait()
 	return tokens
+}
+
+const requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+
+// requestCertificate asks for a client certificate, and has that approved.
+func requestCertificate(t *testing.T, send func(method, path string, in, out any) error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "ann"}}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var made certificatesv1.CertificateSigningRequest
+	if send("POST", requests, &certificatesv1.CertificateSigningRequest{
+		ObjectMeta: metav1.ObjectMeta{Name: "ann"},
+		Spec: certificatesv1.CertificateSigningRequestSpec{
+			SignerName: certificatesv1.KubeAPIServerClientSignerName, Usages: []certificatesv1.KeyUsage{certificatesv1.UsageClientAuth},
+			Request: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: asked}),
+		},
+	}, &made) != nil {
+		return // killed
+	}
+	made.Status.Conditions = []certificatesv1.CertificateSigningRequestCondition{{
+		Type: certificatesv1.CertificateApproved, Status: corev1.ConditionTrue, Reason: "Test", Message: "test",
+	}}
+	_ = send("PUT", requests+"/ann/approval", &made, &made) // killed perhaps, by then
 }
 
 // known starts a server on what is left, and looks for everything that was issued.
@@ -166,8 +206,7 @@ func known(t *testing.T, dir string, tokens []string) {
 		names["jti-"+jtiOf(t, token)] = "a token"
 	}
 	if cert := certificateIn(t, filepath.Join(dir, "admin.kubeconfig")); cert != nil {
-		sum := sha256.Sum256(cert.RawTBSCertificate)
-		names["x509-"+hex.EncodeToString(sum[:])] = "the administrator's certificate"
+		names[entryOf(t, cert.Raw)] = "the administrator's certificate"
 	}
 	s, stop := serve(t, configure(dir))
 	defer stop()
@@ -182,11 +221,29 @@ func known(t *testing.T, dir string, tokens []string) {
 			names["jws-"+hex.EncodeToString(sum[:])] = "the token of a Secret"
 		}
 	}
+	var signed certificatesv1.CertificateSigningRequestList
+	call(t, s.AdminKubeconfig(), "GET", requests, nil, &signed)
+	for _, r := range signed.Items {
+		if block, _ := pem.Decode(r.Status.Certificate); block != nil {
+			names[entryOf(t, block.Bytes)] = "the certificate of a request"
+		}
+	}
 	for name, of := range names {
 		if code := call(t, s.AdminKubeconfig(), "GET", "/apis/gatehouse.dev/v1alpha1/credentials/"+name, nil, nil); code != http.StatusOK {
 			t.Errorf("the register answers %d about %s, %s, that was issued", code, name, of)
 		}
 	}
+}
+
+// entryOf returns the name of the entry of a certificate.
+func entryOf(t *testing.T, der []byte) string {
+	t.Helper()
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(cert.RawTBSCertificate)
+	return "x509-" + hex.EncodeToString(sum[:])
 }
 
 func jtiOf(t *testing.T, token string) string {
@@ -235,7 +292,7 @@ func TestServeUntilKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &killer{step: step{prefix: told[1], at: told[2]}, signed: filepath.Join(dir, "..", "signed")}
+	k := &killer{step: step{mark: told[1], at: told[2]}, signed: filepath.Join(dir, "..", "signed")}
 	k.left.Store(int64(left))
 	s, err := open(t, configure(dir))
 	if err != nil {
@@ -252,7 +309,7 @@ func TestServeUntilKilled(t *testing.T) {
 	fmt.Println("ready", s.AdminKubeconfig())
 	for range 1000 { // a certificate is renewed now and then
 		time.Sleep(20 * time.Millisecond)
-		if k.step.prefix == "x509-" {
+		if k.step.mark == administrators {
 			_ = s.WriteAdminKubeconfig()
 		}
 	}
@@ -273,7 +330,7 @@ func (k *killer) pass(at string, rows []ledger.Row) {
 		return
 	}
 	for _, r := range rows {
-		if strings.HasPrefix(r.Name, k.step.prefix) && k.left.Add(-1) < 0 {
+		if strings.Contains(r.Name+string(r.Value), k.step.mark) && k.left.Add(-1) < 0 {
 			kill()
 		}
 	}

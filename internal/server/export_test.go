@@ -32,6 +32,7 @@ func Policy(s *Server) escalation.Policy { return livePolicy{s.index, s} }
 // before it serves.
 func Interpose(s *Server, store func(register.Store) register.Store, front func(http.Handler) http.Handler) {
 	s.register = register.New(store(s.ledger), uncounted{}, s.log)
+	s.register.Serials = s.serials
 	s.web.Handler = front(s.web.Handler)
 }
 
