@@ -12,7 +12,7 @@ const module = "gatehouse.dev/gatehouse"
 // fits counts. A package imports only what is in lower layers, its own parents,
 // and what sideways lists.
 var layers = []layer{
-	{"words", []string{".", "identity", "internal/inplace", "internal/secret"}},
+	{"words", []string{".", "api/v1alpha1", "identity", "internal/inplace", "internal/secret"}},
 	{"files", []string{"internal/pki/weakkey", "internal/pki/wholefile"}},
 	{"mechanism", []string{
 		"internal/compact", "internal/config/strictyaml", "internal/etcd", "internal/etcd/...", "internal/fieldname", "internal/flight", "internal/jose", "internal/keyring",

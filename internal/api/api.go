@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -36,10 +37,12 @@ import (
 	etcdmetrics "k8s.io/apiserver/pkg/storage/etcd3/metrics"
 	"k8s.io/apiserver/pkg/storage/value"
 	restclient "k8s.io/client-go/rest"
+	"k8s.io/kube-openapi/pkg/common"
 
 	"gatehouse.dev/gatehouse/authz"
 	"gatehouse.dev/gatehouse/internal/api/defaults"
 	"gatehouse.dev/gatehouse/internal/api/openapi"
+	"gatehouse.dev/gatehouse/internal/api/openapi/gatehouse"
 )
 
 // Config is what the API is built from. All fields must be set, except where
@@ -72,6 +75,9 @@ type Config struct {
 	// process has updated or removed, before the write is answered. It is not
 	// told that an object was only marked for deletion, nor of rehearsals.
 	Changed func(resource string, obj metav1.Object)
+	// Created, which may be nil, is told of each object that a write of this
+	// process has created, before the write is answered.
+	Created func(resource string, obj metav1.Object)
 }
 
 // An API is the server behind the front door.
@@ -98,12 +104,15 @@ func New(cfg Config) (*API, error) {
 		engine:       newEngine(cfg.Client, cfg.Prefix, cfg.CompactionInterval),
 		transformers: cfg.Transformers,
 		changed:      cfg.Changed,
+		created:      cfg.Created,
 		tokens:       cfg.Tokens,
 		stores:       map[schema.GroupResource]*registry.Store{},
 		groups:       map[schema.GroupVersion]map[string]rest.Storage{},
 	}
-	if in.changed == nil {
-		in.changed = func(string, metav1.Object) {}
+	for _, told := range []*func(string, metav1.Object){&in.changed, &in.created} {
+		if *told == nil {
+			*told = func(string, metav1.Object) {}
+		}
 	}
 	a := &API{codecs: codecs, scheme: scheme, stores: in.stores, engine: in.engine}
 	if err := a.build(cfg, in); err != nil {
@@ -139,7 +148,8 @@ func (a *API) build(cfg Config, in *installer) error {
 	for _, gv := range groups() {
 		info := server.NewDefaultAPIGroupInfo(gv.Group, a.scheme, runtime.NewParameterCodec(a.scheme), a.codecs)
 		info.PrioritizedVersions = []schema.GroupVersion{gv}
-		info.VersionedResourcesStorageMap["v1"] = in.group(gv)
+		info.NegotiatedSerializer = wireCodecs(a.codecs, gv)
+		info.VersionedResourcesStorageMap[gv.Version] = in.group(gv)
 		if gv.Group != "" {
 			named = append(named, &info)
 			continue
@@ -158,7 +168,7 @@ func (a *API) build(cfg Config, in *installer) error {
 	if a.handler, err = answerVersion(generic.EffectiveVersion.Info(), s.Handler.Director); err != nil {
 		return err
 	}
-	return a.nameBeside(s, cfg.Beside)
+	return a.nameBeside(s, cfg.Beside, in.named)
 }
 
 // genericConfig configures the library as a backend: without a listener, a
@@ -179,11 +189,18 @@ func genericConfig(cfg Config, in *installer) *server.Config {
 	c.SkipOpenAPIInstallation = true // see specify
 
 	namer := openapinamer.NewDefinitionNamer(externalScheme())
-	c.OpenAPIConfig = server.DefaultOpenAPIConfig(openapi.GetOpenAPIDefinitions, namer)
+	c.OpenAPIConfig = server.DefaultOpenAPIConfig(definitions, namer)
 	c.OpenAPIConfig.Info.Title = "Kubernetes"
-	c.OpenAPIV3Config = server.DefaultOpenAPIV3Config(openapi.GetOpenAPIDefinitions, namer)
+	c.OpenAPIV3Config = server.DefaultOpenAPIV3Config(definitions, namer)
 	c.OpenAPIV3Config.Info.Title = "Kubernetes"
 	return c
+}
+
+// definitions are those of the kinds of Kubernetes and of our own.
+func definitions(ref common.ReferenceCallback) map[string]common.OpenAPIDefinition {
+	all := openapi.GetOpenAPIDefinitions(ref)
+	maps.Copy(all, gatehouse.GetOpenAPIDefinitions(ref))
+	return all
 }
 
 // Start makes the API ready to be served, and returns when that is done. It

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -40,7 +41,10 @@ func (d described) Create(context.Context, runtime.Object, rest.ValidateObjectFu
 
 // install adds the resource to its group.
 func (d described) install(in *installer) error {
-	gv := schema.GroupVersion{Group: d.resource.Group, Version: "v1"}
+	gv, ok := versionOf(d.resource.Group)
+	if !ok {
+		return fmt.Errorf("no version of the group of %s is served", d.resource)
+	}
 	in.group(gv)[d.resource.Resource] = d
 	return nil
 }

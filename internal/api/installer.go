@@ -14,6 +14,8 @@ import (
 	"k8s.io/apiserver/pkg/storage/storagebackend"
 	"k8s.io/apiserver/pkg/storage/value"
 	flowcontrolrequest "k8s.io/apiserver/pkg/util/flowcontrol/request"
+
+	"gatehouse.dev/gatehouse/api/v1alpha1"
 )
 
 // An installer collects what the entries of the table make, before the server
@@ -27,10 +29,15 @@ type installer struct {
 	// changed is told of every object that an acknowledged write of this
 	// process has changed or removed.
 	changed func(resource string, obj metav1.Object)
+	// created is told of every object that an acknowledged write of this process
+	// has created.
+	created func(resource string, obj metav1.Object)
 	tokens  TokenRequester
 
 	stores map[schema.GroupResource]*registry.Store
 	groups map[schema.GroupVersion]map[string]rest.Storage
+	// named are our own stored resources, for discovery.
+	named []metav1.APIResource
 }
 
 // group returns the storage of one group and version, by resource.
@@ -58,9 +65,22 @@ func (in *installer) addFieldLabels(gvk schema.GroupVersionKind, names []string)
 	return nil
 }
 
+// resourcePrefix is where the objects of a resource are kept. Upstream keeps those
+// of its own groups by the name of the resource alone, and those of others below
+// their group.
+func resourcePrefix(gr schema.GroupResource) string {
+	if gr.Group == v1alpha1.Group {
+		return gr.Group + "/" + gr.Resource
+	}
+	return gr.Resource
+}
+
 // GetRESTOptions says how the objects of a resource are stored.
 func (in *installer) GetRESTOptions(gr schema.GroupResource, _ runtime.Object) (generic.RESTOptions, error) {
-	gv := schema.GroupVersion{Group: gr.Group, Version: "v1"}
+	gv, ok := versionOf(gr.Group)
+	if !ok {
+		return generic.RESTOptions{}, fmt.Errorf("no version of the group of %s is served", gr)
+	}
 	codec, err := storageCodec(in.codecs, gv)
 	if err != nil {
 		return generic.RESTOptions{}, err
@@ -70,12 +90,11 @@ func (in *installer) GetRESTOptions(gr schema.GroupResource, _ runtime.Object) (
 	cfg.Transformer = in.transformers[gr]
 	cfg.StorageObjectCountTracker = in.tracker
 	return generic.RESTOptions{
-		StorageConfig:           cfg.ForResource(gr),
-		Decorator:               in.engine.storage,
-		EnableGarbageCollection: false,
-		DeleteCollectionWorkers: 1,
-		// Upstream keeps the resources of its own groups by name alone.
-		ResourcePrefix:            gr.Resource,
+		StorageConfig:             cfg.ForResource(gr),
+		Decorator:                 in.engine.storage,
+		EnableGarbageCollection:   false,
+		DeleteCollectionWorkers:   1,
+		ResourcePrefix:            resourcePrefix(gr),
 		CountMetricPollPeriod:     0,
 		StorageObjectCountTracker: in.tracker,
 	}, nil

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apiserver/pkg/util/dryrun"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
+	"gatehouse.dev/gatehouse/api/v1alpha1"
 	"gatehouse.dev/gatehouse/internal/api/columns"
 )
 
@@ -111,6 +112,11 @@ func (k *kind[T]) install(in *installer) error {
 		TableConvertor:            k.table,
 		ReturnDeletedObject:       k.keepDeleted,
 		ShouldDeleteDuringUpdate:  k.endedBy,
+		AfterCreate: func(obj runtime.Object, o *metav1.CreateOptions) {
+			if !dryrun.IsDryRun(o.DryRun) {
+				in.created(k.resource, obj.(T))
+			}
+		},
 		AfterDelete: func(obj runtime.Object, o *metav1.DeleteOptions) {
 			if !dryrun.IsDryRun(o.DryRun) {
 				in.changed(k.resource, obj.(T))
@@ -134,6 +140,12 @@ func (k *kind[T]) install(in *installer) error {
 	}
 	group := in.group(k.gv)
 	group[k.resource] = served{store, k.short, k.categories}
+	if k.gv.Group == v1alpha1.Group {
+		in.named = append(in.named, metav1.APIResource{
+			Name: k.resource, SingularName: k.singular, Namespaced: k.namespaced, Kind: k.name, ShortNames: k.short, Categories: k.categories,
+			Verbs: metav1.Verbs{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"},
+		})
+	}
 	if k.status != nil {
 		k.subresource(in, store, "status", *k.status, k.keptByStatus...)
 	}

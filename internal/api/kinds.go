@@ -26,6 +26,7 @@ func kinds() []entry {
 		namespaces(), secrets(), serviceAccounts(), configMaps(), pods(), nodes(), events(),
 		roles(), clusterRoles(), roleBindings(), clusterRoleBindings(),
 		signingRequests(), trustBundles(), leases(),
+		revocations(),
 	}
 }
 

@@ -45,7 +45,8 @@ func (a *API) Namespaced() []schema.GroupVersionResource {
 	var out []schema.GroupVersionResource
 	for gr, store := range a.stores {
 		if store.CreateStrategy != nil && store.NamespaceScoped() {
-			out = append(out, gr.WithVersion("v1"))
+			gv, _ := versionOf(gr.Group)
+			out = append(out, gr.WithVersion(gv.Version))
 		}
 	}
 	slices.SortFunc(out, func(a, b schema.GroupVersionResource) int { return strings.Compare(a.String(), b.String()) })
