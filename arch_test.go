@@ -108,11 +108,12 @@ var weakHashes = []string{
 // placement names the files that use a weak hash to choose a place, and says
 // why two texts of one hash do no harm there.
 var placement = map[string]string{
-	"authn/generation.go":       "objects that share a generation are only looked up once too often",
-	"authz/rbac/atom.go":        "what is found in the table is compared with what was asked for",
-	"internal/door/infos.go":    "the whole URL is compared",
-	"internal/tarpit/due.go":    "keys that share all their counters wait for each other, at most for some seconds",
-	"internal/tarpit/tarpit.go": "peers that share a place wait for each other, at most for 2 s",
+	"authn/generation.go":          "objects that share a generation are only looked up once too often",
+	"authz/rbac/atom.go":           "what is found in the table is compared with what was asked for",
+	"internal/door/infos.go":       "the whole URL is compared",
+	"internal/revocation/index.go": "what is found in the table is compared with what is judged",
+	"internal/tarpit/due.go":       "keys that share all their counters wait for each other, at most for some seconds",
+	"internal/tarpit/tarpit.go":    "peers that share a place wait for each other, at most for 2 s",
 }
 
 // vague are names that do not say what is in a package.

@@ -62,6 +62,9 @@ type Result struct {
 
 	// used is what [Result.FirstUse] was called with last.
 	used atomic.Uint32
+
+	// judged is under what the result was last judged, see Judged.
+	judged atomic.Pointer[Stamp]
 }
 
 // Copy returns a copy, of which no use is noted yet.
@@ -78,6 +81,14 @@ func (r *Result) Copy() Result {
 func (r *Result) FirstUse(period uint32) bool {
 	return r.used.Load() != period && r.used.Swap(period) != period
 }
+
+// Judged notes that somebody who is not the authenticator has found nothing
+// against r, under a stamp of what he judges by. He compares stamps by their
+// address, so that the stamps of two are never taken for each other.
+func (r *Result) Judged(under *Stamp) { r.judged.Store(under) }
+
+// JudgedUnder reports whether that was done under this very stamp.
+func (r *Result) JudgedUnder(stamp *Stamp) bool { return r.judged.Load() == stamp }
 
 // An Annotation is one entry of an audit event's annotations.
 type Annotation struct{ Key, Value string }

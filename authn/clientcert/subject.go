@@ -40,8 +40,10 @@ func identify(leaf *x509.Certificate) (*identity.Identity, error) {
 	}, nil
 }
 
-// credential names a verified certificate, and all those it chains to.
-func credential(method identity.Method, chain []*x509.Certificate) identity.Credential {
+// Credential names a certificate, and all those it chains to: the first of chain
+// is its own, the last one is trusted for itself. Whoever calls it has verified
+// them, or believes nothing of it.
+func Credential(method identity.Method, chain []*x509.Certificate) identity.Credential {
 	leaf, signer := chain[0], chain[0]
 	c := identity.Credential{
 		Method:     method,
@@ -55,7 +57,7 @@ func credential(method identity.Method, chain []*x509.Certificate) identity.Cred
 	}
 	if len(chain) > 1 {
 		signer = chain[1]
-		above := credential(identity.ClientCertificate, chain[1:])
+		above := Credential(identity.ClientCertificate, chain[1:])
 		c.Above = &above
 	}
 	key := sha256.Sum256(signer.RawSubjectPublicKeyInfo)

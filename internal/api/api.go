@@ -75,9 +75,9 @@ type Config struct {
 	// process has updated or removed, before the write is answered. It is not
 	// told that an object was only marked for deletion, nor of rehearsals.
 	Changed func(resource string, obj metav1.Object)
-	// Created, which may be nil, is told of each object that a write of this
-	// process has created, before the write is answered.
-	Created func(resource string, obj metav1.Object)
+	// Created and Deleted, which may be nil, are told of each object that a write
+	// of this process has created or removed, before the write is answered.
+	Created, Deleted func(resource string, obj metav1.Object)
 }
 
 // An API is the server behind the front door.
@@ -105,11 +105,12 @@ func New(cfg Config) (*API, error) {
 		transformers: cfg.Transformers,
 		changed:      cfg.Changed,
 		created:      cfg.Created,
+		deleted:      cfg.Deleted,
 		tokens:       cfg.Tokens,
 		stores:       map[schema.GroupResource]*registry.Store{},
 		groups:       map[schema.GroupVersion]map[string]rest.Storage{},
 	}
-	for _, told := range []*func(string, metav1.Object){&in.changed, &in.created} {
+	for _, told := range []*func(string, metav1.Object){&in.changed, &in.created, &in.deleted} {
 		if *told == nil {
 			*told = func(string, metav1.Object) {}
 		}

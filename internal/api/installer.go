@@ -29,10 +29,10 @@ type installer struct {
 	// changed is told of every object that an acknowledged write of this
 	// process has changed or removed.
 	changed func(resource string, obj metav1.Object)
-	// created is told of every object that an acknowledged write of this process
-	// has created.
-	created func(resource string, obj metav1.Object)
-	tokens  TokenRequester
+	// created and deleted are told of every object that one has created or
+	// removed.
+	created, deleted func(resource string, obj metav1.Object)
+	tokens           TokenRequester
 
 	stores map[schema.GroupResource]*registry.Store
 	groups map[schema.GroupVersion]map[string]rest.Storage

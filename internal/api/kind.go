@@ -120,6 +120,7 @@ func (k *kind[T]) install(in *installer) error {
 		AfterDelete: func(obj runtime.Object, o *metav1.DeleteOptions) {
 			if !dryrun.IsDryRun(o.DryRun) {
 				in.changed(k.resource, obj.(T))
+				in.deleted(k.resource, obj.(T))
 			}
 		},
 		AfterUpdate: func(obj runtime.Object, o *metav1.UpdateOptions) {

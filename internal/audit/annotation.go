@@ -68,6 +68,13 @@ func Ended(ctx context.Context, why string) {
 	}
 }
 
+// Failed writes into the event of ctx why its caller is not served after all.
+func Failed(ctx context.Context, err error) {
+	if rec := recordOf(ctx); rec != nil {
+		rec.annotate(ctx, FailureAnnotation, printable(err.Error()))
+	}
+}
+
 // annotateCredential writes what proved the caller into the event, and what the
 // caller's authenticator had to say.
 func (rec *Record) annotateCredential(ctx context.Context, info user.Info, annotations []authn.Annotation) {

@@ -6,8 +6,10 @@ import (
 	"net/http"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	kubeaudit "k8s.io/apiserver/pkg/audit"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 
+	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/impersonation"
 	"gatehouse.dev/gatehouse/internal/audit"
 )
@@ -41,8 +43,27 @@ func (d *door) impersonate(next http.Handler) http.Handler {
 		}
 		d.Log.DebugContext(ctx, "impersonation", "user", a.User.Name, "as", want.Name, "constraint", grant.Constraint)
 		audit.Impersonated(ctx, grant.Identity, grant.Constraint)
+		if err := d.Revocations.Judge(grant.Identity); err != nil {
+			d.refuseRevoked(w, r, err)
+			return
+		}
 		next.ServeHTTP(w, r.WithContext(genericapirequest.WithUser(ctx, grant.Identity)))
 	})
+}
+
+// refuseRevoked answers 401 to whoever acts as somebody who is revoked. As with
+// every 401, the reason is for the operator alone.
+func (d *door) refuseRevoked(w http.ResponseWriter, r *http.Request, err error) {
+	id := d.noteRefusal(w, r, err)
+	kubeaudit.AddAuditAnnotation(r.Context(), audit.RequestIDAnnotation, id)
+	audit.Failed(r.Context(), err)
+	if method, kind := authn.Blame(err); kind != "" {
+		d.Metrics.Attempted(method, kind)
+	}
+	d.Log.InfoContext(r.Context(), "impersonation of a revoked caller refused", "err", err,
+		"path", r.URL.Path, "auditID", w.Header().Get(auditIDHeader), "requestID", id)
+	w.Header()["Www-Authenticate"] = d.challenges
+	d.fail(w, r, apierrors.NewUnauthorized("Unauthorized"))
 }
 
 // refuseToAct answers 403 with what the caller may not do. That an authorizer

@@ -69,6 +69,11 @@ type house struct {
 
 func newHouse(t *testing.T, headers frontproxy.Headers, allowed ...string) *house {
 	t.Helper()
+	return newHouseWith(t, headers, func(*door.Config) {}, allowed...)
+}
+
+func newHouseWith(t *testing.T, headers frontproxy.Headers, change func(*door.Config), allowed ...string) *house {
+	t.Helper()
 	h := &house{log: filepath.Join(t.TempDir(), "audit.log")}
 	config := audit.DefaultConfig()
 	config.PolicyFile, config.Log.Path = filepath.Join(t.TempDir(), "policy.yaml"), h.log
@@ -85,9 +90,9 @@ func newHouse(t *testing.T, headers frontproxy.Headers, allowed ...string) *hous
 	scheme := runtime.NewScheme()
 	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
 	counts := metrics.New("test")
-	h.Handler = door.New(door.Config{
+	cfg := door.Config{
 		Authenticator: caller{&identity.Identity{Name: "joe", Credential: identity.Credential{Method: identity.StaticToken, ID: "line 1"}}},
-		Authorizer:    may(allowed), Impersonation: impersonation.New(may(allowed), counts), ProxyHeaders: headers,
+		Revocations:   revoked{}, Authorizer: may(allowed), Impersonation: impersonation.New(may(allowed), counts), ProxyHeaders: headers,
 		Audit: h.trail, Codecs: serializer.NewCodecFactory(scheme), RequestTimeout: time.Minute,
 		Hold: func(*http.Request) {}, Used: func(*identity.Credential, uint32) {}, Draining: t.Context(), Metrics: counts, Log: slog.New(slog.DiscardHandler), Journal: &h.journal,
 		Live: live.New(live.Config{Log: slog.New(slog.DiscardHandler)}), Stale: func(time.Time) error { return nil },
@@ -95,7 +100,9 @@ func newHouse(t *testing.T, headers frontproxy.Headers, allowed ...string) *hous
 			user, _ := genericapirequest.UserFrom(r.Context())
 			h.header, h.user = r.Header, user.(*identity.Identity)
 		}),
-	})
+	}
+	change(&cfg)
+	h.Handler = door.New(cfg)
 	return h
 }
 

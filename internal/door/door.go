@@ -33,6 +33,8 @@ import (
 type Config struct {
 	Authenticator authn.Authenticator
 	Authorizer    authz.Authorizer
+	// Revocations refuse who was let in by a credential that was taken back since.
+	Revocations   Revocations
 	Impersonation *impersonation.Checker
 	// ProxyHeaders are those in which an authenticating proxy is believed. Nobody
 	// behind the door sees them, nor the usual ones where there are none here.
@@ -70,6 +72,15 @@ type Config struct {
 	Draining context.Context
 	Metrics  Metrics
 	Log      *slog.Logger
+}
+
+// Revocations know what was taken back. Both methods return nil, or an error for
+// the operator that says what was.
+type Revocations interface {
+	// JudgeResult is called on every request, and must be cheap.
+	JudgeResult(*authn.Result) error
+	// Judge is called with whom a caller acts as, behind whom he is himself.
+	Judge(*identity.Identity) error
 }
 
 // Metrics count what the door decides. The methods are called on every request

@@ -118,7 +118,7 @@ func newDoor(t testing.TB, change func(*door.Config)) http.Handler {
 	}
 	cfg := door.Config{
 		Authenticator: user("jane", identity.GroupAuthenticated), Authorizer: says{verdict: authz.Allow},
-		Audit: trail, Handler: http.HandlerFunc(served), Codecs: codecs(t),
+		Audit: trail, Handler: http.HandlerFunc(served), Codecs: codecs(t), Revocations: revoked{},
 		RequestTimeout: time.Minute, Draining: context.Background(), Hold: func(*http.Request) {}, Used: func(*identity.Credential, uint32) {},
 		Metrics: &counts{}, Log: slog.New(slog.DiscardHandler), Journal: &journal{},
 		Live: live.New(live.Config{Log: slog.New(slog.DiscardHandler)}), Stale: func(time.Time) error { return nil },

@@ -43,7 +43,7 @@ func (d *door) authenticate(next http.Handler) http.Handler {
 		if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 			d.Metrics.Presented(r.TLS.PeerCertificates[0].NotAfter.Sub(start))
 		}
-		res, err := d.Authenticator.Authenticate(r)
+		res, err := d.identify(r)
 		if err != nil {
 			d.Metrics.Authenticated(failure(err), time.Since(start))
 			if method, kind := authn.Blame(err); kind != "" {
@@ -78,6 +78,20 @@ func (d *door) authenticate(next http.Handler) http.Handler {
 		p.result = res
 		next.ServeHTTP(w, r)
 	})
+}
+
+// identify returns who sent the request, unless that was taken back. Who it was
+// is known to the passage then all the same, and so to the audit event.
+func (d *door) identify(r *http.Request) (*authn.Result, error) {
+	res, err := d.Authenticator.Authenticate(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Revocations.JudgeResult(res); err != nil {
+		passageOf(r.Context()).result = res
+		return nil, err
+	}
+	return res, nil
 }
 
 // refuse answers 401, in Kubernetes' words and no more. What was wrong goes to

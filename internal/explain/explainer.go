@@ -27,13 +27,15 @@ const (
 	maxPEM, maxHeader = 128 << 10, 128 << 10
 )
 
-// An Explainer answers what operators ask. All fields must be set.
+// An Explainer answers what operators ask. All fields but Judge must be set.
 type Explainer struct {
 	Book *Book
 	// Authenticator is the chain that judges requests, without what remembers or
 	// delays. It is asked in a rehearsal only.
 	Authenticator authn.Authenticator
-	Authorizer    Authorizer
+	// Judge, which may be nil, says what was taken back.
+	Judge      func(*identity.Identity) error
+	Authorizer Authorizer
 	// Attributes says what a request asks for.
 	Attributes func(*http.Request) (authz.Attributes, error)
 }
@@ -137,6 +139,12 @@ func (e *Explainer) Try(ctx context.Context, spec *Spec) (*Explanation, error) {
 	out := Request{Code: http.StatusUnauthorized}
 	res, ladder, err := authn.Trace(e.Authenticator, r)
 	out.Ladder = ladder
+	if err == nil && e.Judge != nil {
+		if err = e.Judge(res.Identity); err != nil {
+			out.User = userOf(res.Identity)
+			out.Ladder = append(out.Ladder, authn.Ladder(err)...)
+		}
+	}
 	if err == nil {
 		out.Code, out.User = http.StatusOK, userOf(res.Identity)
 	}

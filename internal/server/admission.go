@@ -10,7 +10,9 @@ import (
 
 	"gatehouse.dev/gatehouse/authz/rbac"
 	"gatehouse.dev/gatehouse/authz/rbac/escalation"
+	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/admission"
+	"gatehouse.dev/gatehouse/internal/revocation"
 )
 
 // admission returns the plugins that are on, in upstream's order, and what
@@ -40,6 +42,10 @@ func (s *Server) admission() admission.Chain {
 	chain := admission.Chain{
 		admission.Containers{},
 		admission.Escalation{Guard: &escalation.Guard{Authorizer: s.authorizer, Policy: livePolicy{s.index, s}}},
+		admission.Revocations{
+			Hits: revocation.Hits, Administrators: s.administrators,
+			Revoked: func(who *identity.Identity) bool { return s.revoked.Judge(who) != nil },
+		},
 	}
 	for _, p := range plugins {
 		// All of them are on by default, so only switching off says anything.

@@ -29,7 +29,7 @@ const healthTimeout = 2 * time.Second
 // door returns the front door, with everything that is behind it.
 func (s *Server) door() (http.Handler, error) {
 	reviews, err := review.New(review.Config{
-		Tokens: reviewed{s.credentials.tokens, s.uses}, Audiences: s.cfg.Audiences(), Clients: reviewClients(s.cfg), Access: s.authorizer,
+		Tokens: reviewed{s.revoked.Tokens(s.credentials.tokens), s.uses}, Audiences: s.cfg.Audiences(), Clients: reviewClients(s.cfg), Access: s.revoked.Access(s.authorizer),
 		Rules: rules{s.authorizer}, Validate: validateReview,
 	})
 	if err != nil {
@@ -51,6 +51,7 @@ func (s *Server) door() (http.Handler, error) {
 	return door.New(door.Config{
 		Authenticator: s.credentials.requests,
 		Authorizer:    s.authorizer,
+		Revocations:   s.revoked,
 		Impersonation: impersonation.New(s.authorizer, s.metrics),
 		ProxyHeaders:  proxyHeaders(s.cfg),
 		Challenges:    s.credentials.challenges,
@@ -131,6 +132,7 @@ func (s *Server) healthEndpoints() []*health.Endpoint {
 	store := health.Check{Name: "etcd", Failing: s.storeFailing}
 	caches := health.Check{Name: "informer-sync", Failing: func(*http.Request) error { return s.api.Ready() }}
 	fresh := health.Check{Name: "freshness", Failing: func(*http.Request) error { return s.stale(time.Now()) }}
+	revocations := health.Check{Name: "revocations", Failing: func(*http.Request) error { return s.revoking.Problem() }}
 	stopping := health.Check{Name: "shutdown", Failing: func(*http.Request) error { return s.draining.Err() }}
 	notes := []health.Note{
 		{Name: "etcd-space", Text: func() string { return s.space.Space().String() }},
@@ -152,7 +154,7 @@ func (s *Server) healthEndpoints() []*health.Endpoint {
 	return []*health.Endpoint{
 		{Path: "/livez", Checks: []health.Check{ping}, Log: s.log},
 		{Path: "/healthz", Checks: []health.Check{ping, store}, Log: s.log},
-		{Path: "/readyz", Checks: []health.Check{ping, store, caches, fresh, stopping}, Notes: notes, Log: s.log},
+		{Path: "/readyz", Checks: []health.Check{ping, store, caches, revocations, fresh, stopping}, Notes: notes, Log: s.log},
 	}
 }
 

@@ -44,7 +44,7 @@ func besideResources() metav1.APIResourceList {
 // explanations serves why requests were refused.
 func (s *Server) explanations() *explanation.Handler {
 	return explanation.New(&explain.Explainer{
-		Book: s.book, Authenticator: s.credentials.rehearsed, Authorizer: s.authorizer,
+		Book: s.book, Authenticator: s.credentials.rehearsed, Judge: s.revoked.Judge, Authorizer: s.authorizer,
 		Attributes: door.AttributesOf,
 	}, s.log)
 }

@@ -9,6 +9,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/client-go/tools/cache"
 
+	"gatehouse.dev/gatehouse/api/v1alpha1"
 	"gatehouse.dev/gatehouse/internal/api"
 )
 
@@ -26,6 +27,7 @@ type objects struct {
 	clusterRoles api.Objects[*rbacv1.ClusterRole]
 	bindings     api.Objects[*rbacv1.RoleBinding]
 	cluster      api.Objects[*rbacv1.ClusterRoleBinding]
+	revocations  api.Objects[*v1alpha1.Revocation]
 
 	namespaceStatus   api.Objects[*corev1.Namespace]
 	namespaceFinalize api.Objects[*corev1.Namespace]
@@ -42,14 +44,14 @@ type objects struct {
 type informers struct {
 	namespaces, accounts, secrets, configMaps, pods, nodes, leases cache.SharedIndexInformer
 	roles, clusterRoles, bindings, cluster                         cache.SharedIndexInformer
-	requests, trustBundles                                         cache.SharedIndexInformer
+	requests, trustBundles, revocations                            cache.SharedIndexInformer
 }
 
 func (i *informers) all() []cache.SharedIndexInformer {
 	return []cache.SharedIndexInformer{
 		i.namespaces, i.accounts, i.secrets, i.configMaps, i.pods, i.nodes, i.leases,
 		i.roles, i.clusterRoles, i.bindings, i.cluster,
-		i.requests, i.trustBundles,
+		i.requests, i.trustBundles, i.revocations,
 	}
 }
 
@@ -85,6 +87,7 @@ func openObjects(a *api.API) (*objects, error) {
 		requestApproval:   find[*certificatesv1.CertificateSigningRequest](a, &err, certificatesv1.GroupName, "certificatesigningrequests/approval"),
 		requestStatus:     find[*certificatesv1.CertificateSigningRequest](a, &err, certificatesv1.GroupName, "certificatesigningrequests/status"),
 		trustBundles:      find[*certificatesv1.ClusterTrustBundle](a, &err, certificatesv1.GroupName, "clustertrustbundles"),
+		revocations:       find[*v1alpha1.Revocation](a, &err, v1alpha1.Group, "revocations"),
 	}
 	if err != nil {
 		return nil, err
@@ -94,7 +97,7 @@ func openObjects(a *api.API) (*objects, error) {
 		configMaps: o.configMaps.Informer(), pods: o.pods.Informer(), nodes: o.nodes.Informer(), leases: o.leases.Informer(),
 		roles: o.roles.Informer(), clusterRoles: o.clusterRoles.Informer(),
 		bindings: o.bindings.Informer(), cluster: o.cluster.Informer(),
-		requests: o.requests.Informer(), trustBundles: o.trustBundles.Informer(),
+		requests: o.requests.Informer(), trustBundles: o.trustBundles.Informer(), revocations: o.revocations.Informer(),
 	}
 	return o, nil
 }

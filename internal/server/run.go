@@ -54,6 +54,7 @@ func (s *Server) Run(ctx context.Context) error {
 	work.Go(func() error { s.book.Run(working); return nil })
 	work.Go(func() error { s.live.Run(working); return nil })
 	work.Go(func() error { s.keepRegister(working); return nil })
+	work.Go(func() error { s.revoking.Run(working); return nil })
 	if own, ok := s.material.serving.(*pki.Serving); ok {
 		work.Go(func() error {
 			own.Run(working, func(err error) { s.log.Error("renewing the serving certificate", "err", err) })

@@ -23,6 +23,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
+	"gatehouse.dev/gatehouse/api/v1alpha1"
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authz/node"
 	"gatehouse.dev/gatehouse/authz/rbac"
@@ -43,6 +44,7 @@ import (
 	"gatehouse.dev/gatehouse/internal/pki"
 	"gatehouse.dev/gatehouse/internal/register"
 	"gatehouse.dev/gatehouse/internal/reload"
+	"gatehouse.dev/gatehouse/internal/revocation"
 	"gatehouse.dev/gatehouse/internal/tarpit"
 )
 
@@ -75,6 +77,8 @@ type Server struct {
 	objects    *objects
 	index      *rbac.Index
 	nodes      *node.Index
+	revoked    *revocation.Index
+	revoking   *revocation.Feed
 	authorizer *authorizers.Live
 	// signing signs service account tokens, and root, which may be nil, is the
 	// file of --root-ca-file. Both are followed.
@@ -107,7 +111,7 @@ type Server struct {
 // an error nothing of it goes on; a data directory that was made by then is
 // whole, and the next start goes on with it.
 func New(ctx context.Context, cfg *config.Configuration, release string, log *slog.Logger) (*Server, error) {
-	s := &Server{cfg: cfg, release: release, log: log, index: rbac.New(), nodes: node.New(), stripes: authn.NewStripes(), tarpit: tarpit.New()}
+	s := &Server{cfg: cfg, release: release, log: log, index: rbac.New(), nodes: node.New(), revoked: revocation.New(), stripes: authn.NewStripes(), tarpit: tarpit.New()}
 	s.draining, s.drain = context.WithCancel(context.WithoutCancel(ctx))
 	s.calling, s.stopCalls = context.WithCancel(context.WithoutCancel(ctx))
 	check := func(ctx context.Context) error { return Check(ctx, cfg) }
@@ -202,6 +206,8 @@ func (s *Server) buildAPI(ctx context.Context) error {
 		Tokens:         s.tokenRequests(),
 		Beside:         []metav1.APIResourceList{besideResources()},
 		Changed:        stripesOf{s.stripes, s.log}.changed,
+		Created:        s.revocations((*revocation.Feed).Created),
+		Deleted:        s.revocations((*revocation.Feed).Deleted),
 	})
 	if err != nil {
 		return err
@@ -209,6 +215,9 @@ func (s *Server) buildAPI(ctx context.Context) error {
 	if s.objects, err = openObjects(s.api); err != nil {
 		return err
 	}
+	s.revoking = revocation.NewFeed(s.revoked, func(ctx context.Context, name string) (*v1alpha1.Revocation, error) {
+		return s.objects.revocations.Get(ctx, "", name)
+	}, s.log)
 	return s.api.Start(ctx)
 }
 
@@ -220,15 +229,23 @@ func (s *Server) followStore(ctx context.Context) error {
 	if err := errors.Join(followRoles(i, s.index), s.followPods(i), stripesOf{s.stripes, s.log}.follow(i)); err != nil {
 		return fmt.Errorf("following the store: %w", err)
 	}
+	revocations, err := s.revoking.Follow(i.revocations)
+	if err != nil {
+		return err
+	}
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopInformers = stop
-	var synced []cache.InformerSynced
+	synced := []cache.InformerSynced{revocations}
 	for _, informer := range i.all() {
 		go informer.RunWithContext(following)
 		synced = append(synced, informer.HasSynced)
 	}
 	if !waitFor(ctx, synced) {
 		return fmt.Errorf("reading the store: %w", context.Cause(ctx))
+	}
+	// Whatever it is that was taken back: it must not be let in.
+	if err := s.revoking.Problem(); err != nil {
+		return fmt.Errorf("reading what is revoked: %w: start a version of the server that knows it, or delete it with one", err)
 	}
 	go s.view.Run(following)
 	return nil

@@ -18,7 +18,7 @@ const patience = 10 * time.Second
 // openLive makes the registry of streams that are open, and shows it in the
 // metrics.
 func (s *Server) openLive() {
-	s.live = streams.New(streams.Config{Patience: patience, Log: s.log})
+	s.live = streams.New(streams.Config{Judge: s.revoked.Judge, Patience: patience, Log: s.log})
 	s.metrics.Streams(func() metrics.Streams { return metrics.Streams(s.live.Stats()) })
 }
 

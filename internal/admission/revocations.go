@@ -1,0 +1,90 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apiserver/pkg/admission"
+
+	"gatehouse.dev/gatehouse/api/v1alpha1"
+	"gatehouse.dev/gatehouse/identity"
+)
+
+// Revocations keeps people from locking themselves out by a slip: it refuses a
+// Revocation that would hit its own author, or leave nobody who may do
+// everything, unless it says force. It cannot be switched off.
+type Revocations struct {
+	// Hits reports whether a Revocation refuses somebody, and Revoked whether those
+	// that are in force do.
+	Hits    func(*v1alpha1.Revocation, *identity.Identity) bool
+	Revoked func(*identity.Identity) bool
+	// Administrators are those who may do everything, each as somebody who has
+	// only that by which he is one: a name, a group, or a certificate.
+	Administrators func() ([]*identity.Identity, error)
+}
+
+// Handles is true for new Revocations.
+func (Revocations) Handles(a admission.Attributes) bool {
+	return a.GetKind().Group == v1alpha1.Group && a.GetResource().Resource == "revocations" &&
+		a.GetOperation() == admission.Create && a.GetSubresource() == ""
+}
+
+// Judge refuses by the rules above.
+func (p Revocations) Judge(_ context.Context, a admission.Attributes) error {
+	r, ok := a.GetObject().(*v1alpha1.Revocation)
+	if !ok {
+		return apierrors.NewInternalError(errors.New("the object is no Revocation"))
+	}
+	who, err := caller(a.GetUserInfo())
+	if err != nil {
+		return apierrors.NewInternalError(err)
+	}
+	if end := r.Spec.ExpiresAt; end != nil && !end.After(time.Now()) {
+		return refuse(a, "spec.expiresAt %s is over, so nothing would be revoked", end.UTC().Format(time.RFC3339))
+	}
+	if r.Spec.Force {
+		return nil
+	}
+	if p.Hits(r, who) {
+		return refuse(a, "it would revoke what you act with yourself, %s: set spec.force (gatehouse revoke --force) if you mean it", r.Spec.Target())
+	}
+	return p.leaveOne(a, r)
+}
+
+// leaveOne wants somebody to be left who may do everything, if there is somebody
+// now.
+func (p Revocations) leaveOne(a admission.Attributes, r *v1alpha1.Revocation) error {
+	all, err := p.Administrators()
+	if err != nil {
+		return apierrors.NewInternalError(fmt.Errorf("looking for who may do everything: %w", err))
+	}
+	var hit []string
+	for _, admin := range all {
+		switch {
+		case p.Revoked(admin):
+		case !p.Hits(r, admin):
+			return nil
+		default:
+			hit = append(hit, describeAdministrator(admin))
+		}
+	}
+	if len(hit) == 0 {
+		return nil
+	}
+	return refuse(a, "it would revoke the last who may do everything, %s: set spec.force (gatehouse revoke --force) if you mean it", strings.Join(hit, ", "))
+}
+
+func refuse(a admission.Attributes, format string, args ...any) error {
+	return admission.NewForbidden(a, fmt.Errorf(format, args...))
+}
+
+func describeAdministrator(who *identity.Identity) string {
+	if who.Name == "" && len(who.Groups) > 0 {
+		return "group " + who.Groups[0]
+	}
+	return "user " + who.Name
+}
