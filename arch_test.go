@@ -23,7 +23,7 @@ var layers = []layer{
 	{"decision", []string{
 		"authn/...", "authz/...", "impersonation",
 		"internal/admission", "internal/api/policy", "internal/audit", "internal/authorizers", "internal/connect/...",
-		"internal/controller", "internal/controller/...", "internal/crl", "internal/delegation", "internal/explain", "internal/freshness", "internal/inspect", "internal/issuers", "internal/issuing", "internal/issuing/...", "internal/live", "internal/register", "internal/revocation",
+		"internal/controller", "internal/controller/...", "internal/crl", "internal/delegation", "internal/explain", "internal/freshness", "internal/inspect", "internal/issuers", "internal/issuing", "internal/issuing/...", "internal/live", "internal/register", "internal/revocation", "internal/rotation",
 		"internal/signing",
 	}},
 	{"surface", []string{

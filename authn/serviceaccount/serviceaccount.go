@@ -54,6 +54,10 @@ type Config struct {
 	Audiences []string
 	// Keys are those that tokens are signed with.
 	Keys *Keys
+	// Refresh, which may be nil, is called when a token of our issuers names a key
+	// that is not known. It returns when Keys are no older than the call, and may
+	// take its time, so that strangers cannot have it done often.
+	Refresh func(context.Context) error
 	// Objects knows the objects that tokens rest on, and Stripes has their
 	// generations: whoever watches or deletes one bumps its own, by the names
 	// [ServiceAccounts], [Secrets], [Pods] and [Nodes].
@@ -95,6 +99,7 @@ type Verifier struct {
 	issuers    []string
 	audiences  []string
 	keys       *Keys
+	refresh    func(context.Context) error
 	objects    Objects
 	stripes    *authn.Stripes
 	legacyUsed func(ctx context.Context, namespace, secret, day string)
@@ -126,6 +131,7 @@ func New(c Config) (*Verifier, error) {
 		issuers:    slices.Clone(c.Issuers),
 		audiences:  slices.Clone(c.Audiences),
 		keys:       c.Keys,
+		refresh:    c.Refresh,
 		objects:    c.Objects,
 		stripes:    c.Stripes,
 		legacyUsed: c.LegacyUsed,

@@ -283,7 +283,6 @@ func (k *check) storage() {
 func (k *check) shared() {
 	for _, field := range []*string{
 		&k.c.Authentication.ClientCAFile,
-		&k.c.ServiceAccounts.SigningKeyFile,
 		&k.c.Storage.EncryptionProviderConfigFile,
 	} {
 		if *field == "" {

@@ -1,7 +1,9 @@
 package issuing
 
 import (
+	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -14,7 +16,7 @@ const LegacyIssuer = "kubernetes/serviceaccount"
 // LegacyToken returns the token to be kept in holder, a Secret of the type
 // kubernetes.io/service-account-token that is annotated with account. The token
 // never ends; it is worth something as long as holder has it.
-func LegacyToken(signer Signer, account *corev1.ServiceAccount, holder *corev1.Secret) (secret.Bytes, error) {
+func LegacyToken(ctx context.Context, signer Signer, account *corev1.ServiceAccount, holder *corev1.Secret) (secret.Bytes, error) {
 	name := holder.Annotations[corev1.ServiceAccountNameKey]
 	uid := holder.Annotations[corev1.ServiceAccountUIDKey]
 	var wrong string
@@ -34,14 +36,14 @@ func LegacyToken(signer Signer, account *corev1.ServiceAccount, holder *corev1.S
 		return secret.Bytes{}, fmt.Errorf("secret %s/%s cannot hold a token of service account %s/%s: %s",
 			holder.Namespace, holder.Name, account.Namespace, account.Name, wrong)
 	}
-	token, err := signer.Sign(legacyClaims{
+	token, err := signer.Sign(ctx, legacyClaims{
 		Issuer:     LegacyIssuer,
 		Namespace:  account.Namespace,
 		SecretName: holder.Name,
 		Account:    account.Name,
 		AccountUID: account.UID,
 		Subject:    subject(account),
-	})
+	}, time.Time{})
 	if err != nil {
 		return secret.Bytes{}, fmt.Errorf("signing token for secret %s/%s: %w", holder.Namespace, holder.Name, err)
 	}

@@ -34,7 +34,7 @@ func TestLegacyToken(t *testing.T) {
 		{"older account", func(s *corev1.Secret) { s.Annotations["kubernetes.io/service-account.uid"] = "old" }, "account that is gone"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			token, err := issuing.LegacyToken(ring, account, holder(tt.change))
+			token, err := issuing.LegacyToken(t.Context(), signing{ring}, account, holder(tt.change))
 			if tt.want != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.want) || !token.Empty() {
 					t.Errorf("error %v, want one with %q", err, tt.want)
@@ -50,10 +50,10 @@ func TestLegacyToken(t *testing.T) {
 			}
 		})
 	}
-	if _, err := issuing.LegacyToken(ring, &corev1.ServiceAccount{ObjectMeta: meta("ns", "sa", "")}, holder(func(s *corev1.Secret) { s.Annotations["kubernetes.io/service-account.uid"] = "" })); err == nil {
+	if _, err := issuing.LegacyToken(t.Context(), signing{ring}, &corev1.ServiceAccount{ObjectMeta: meta("ns", "sa", "")}, holder(func(s *corev1.Secret) { s.Annotations["kubernetes.io/service-account.uid"] = "" })); err == nil {
 		t.Error("a token for an account that is not stored")
 	}
-	if _, err := issuing.LegacyToken(failing{}, account, holder(func(*corev1.Secret) {})); err == nil {
+	if _, err := issuing.LegacyToken(t.Context(), failing{}, account, holder(func(*corev1.Secret) {})); err == nil {
 		t.Error("a token without a signature")
 	}
 }

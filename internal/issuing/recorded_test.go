@@ -20,9 +20,9 @@ type order struct {
 	done   []string
 }
 
-func (o *order) Sign(claims any) (string, error) {
+func (o *order) Sign(ctx context.Context, claims any, expires time.Time) (string, error) {
 	o.done = append(o.done, "sign")
-	return o.signer.Sign(claims)
+	return o.signer.Sign(ctx, claims, expires)
 }
 
 func TestRecordedBeforeSigned(t *testing.T) {
@@ -38,7 +38,7 @@ func TestRecordedBeforeSigned(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tokens, ring := world(t)
-			o := &order{signer: ring}
+			o := &order{signer: signing{ring}}
 			tokens.Signer = o
 			var got *issuing.Recorded
 			tokens.Record = func(_ context.Context, r *issuing.Recorded) error {
@@ -86,7 +86,7 @@ func TestNothingIsSignedThatIsNotRecorded(t *testing.T) {
 		{errors.New("broken"), 500, "Internal error occurred: broken"},
 	} {
 		tokens, ring := world(t)
-		o := &order{signer: ring}
+		o := &order{signer: signing{ring}}
 		tokens.Signer = o
 		tokens.Record = func(context.Context, *issuing.Recorded) error { return tt.err }
 		issued, err := tokens.Issue(t.Context(), "ns", "sa", request(), nil)

@@ -58,9 +58,10 @@ type Objects struct {
 	Nodes           Get[corev1.Node]
 }
 
-// A Signer signs claims as a compact token.
+// A Signer signs claims as a compact token. Expires is when the token ends, zero
+// if it never does: who replaces keys has to know.
 type Signer interface {
-	Sign(claims any) (string, error)
+	Sign(ctx context.Context, claims any, expires time.Time) (string, error)
 }
 
 // Tokens issues the tokens of service accounts. Its fields must not be changed
@@ -204,7 +205,7 @@ func (t *Tokens) issue(ctx context.Context, request *authenticationv1.TokenReque
 	if err := t.record(ctx, account, &claims, now, issued.Expires); err != nil {
 		return nil, statusError(err)
 	}
-	token, err := t.Signer.Sign(claims)
+	token, err := t.Signer.Sign(ctx, claims, issued.Expires)
 	if err != nil {
 		return nil, apierrors.NewInternalError(fmt.Errorf("failed to generate token: %w", err))
 	}

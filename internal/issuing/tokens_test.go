@@ -237,7 +237,7 @@ func wantStatus(t *testing.T, err error, code int32, message string) {
 // failing answers every look-up, or signature, with an error that is no status.
 type failing struct{}
 
-func (failing) Sign(any) (string, error) { return "", errors.New("broken") }
+func (failing) Sign(context.Context, any, time.Time) (string, error) { return "", errors.New("broken") }
 
 func TestIssueFailsClosed(t *testing.T) {
 	for _, tt := range []struct {

@@ -1,8 +1,8 @@
 // Package keyring holds the keys of service account tokens: the one that signs
 // them, and those that verify them.
 //
-// The private key never leaves: a [Ring] lends signatures, and lists public
-// keys. A token names its key by an ID that is a hash of the key itself, as in
+// A [Ring] lends signatures, and lists public keys; the private key leaves only
+// to be kept where the keys rotate. A token names its key by an ID that is a hash of the key itself, as in
 // Kubernetes (pkg/serviceaccount/jwt.go), so rings loaded from the same files on
 // different replicas, or by a kube-apiserver, agree on it.
 //
@@ -46,9 +46,10 @@ type Key struct {
 // A Ring is a set of keys, of which one may sign. It never changes, and is safe
 // for concurrent use.
 type Ring struct {
-	signer *jose.Signer // nil if no key may sign
-	keys   []Key        // if one may sign, it is the first
-	listed bool         // the one that signs is in a file of those that verify
+	signer  *jose.Signer // nil if no key may sign
+	private crypto.Signer
+	keys    []Key // if one may sign, it is the first
+	listed  bool  // the one that signs is in a file of those that verify
 }
 
 // Open returns the ring of the key in a data directory. If there is none it
@@ -154,12 +155,67 @@ func parseRing(path string, data []byte) (*Ring, error) {
 	if ring.signer, err = jose.NewSigner(private[0].private, private[0].key.ID); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	ring.private = private[0].private
 	ring.add(private[0].key)
 	for _, e := range entries {
 		ring.add(e.key)
 	}
 	return ring, nil
 }
+
+// Compose returns the ring of keys that are in no file. Signer, which may be nil,
+// signs.
+func Compose(signer crypto.Signer, public ...crypto.PublicKey) (*Ring, error) {
+	ring := new(Ring)
+	if signer != nil {
+		key, err := KeyOf(signer.Public())
+		if err != nil {
+			return nil, err
+		}
+		if ring.signer, err = jose.NewSigner(signer, key.ID); err != nil {
+			return nil, err
+		}
+		ring.private = signer
+		ring.add(key)
+	}
+	for _, p := range public {
+		key, err := KeyOf(p)
+		if err != nil {
+			return nil, err
+		}
+		ring.add(key)
+	}
+	return ring, nil
+}
+
+// With returns a ring that signs as r does and verifies with the keys of others
+// too. Nil rings have none.
+func (r *Ring) With(others ...*Ring) *Ring {
+	all := &Ring{signer: r.signer, private: r.private, keys: slices.Clone(r.keys), listed: r.listed}
+	for _, o := range others {
+		if o == nil {
+			continue
+		}
+		for _, key := range o.keys {
+			all.add(key)
+		}
+	}
+	return all
+}
+
+// Without returns a ring that does not verify with the keys of those IDs.
+func (r *Ring) Without(ids ...string) *Ring {
+	less := &Ring{signer: r.signer, private: r.private, listed: r.listed}
+	for _, key := range r.keys {
+		if !slices.Contains(ids, key.ID) {
+			less.keys = append(less.keys, key)
+		}
+	}
+	return less
+}
+
+// Private returns the private half of the key that signs, or nil.
+func (r *Ring) Private() crypto.Signer { return r.private }
 
 // add adds key, unless it is there.
 func (r *Ring) add(key Key) {
@@ -221,9 +277,9 @@ func (r *Ring) Algorithms() []string {
 	return slices.Compact(all)
 }
 
-// newKey returns public as a Key. Its algorithm is a question of type and curve,
+// KeyOf returns public as a Key. Its algorithm is a question of type and curve,
 // asked here so that every other package may rely on the answer.
-func newKey(public crypto.PublicKey) (Key, error) {
+func KeyOf(public crypto.PublicKey) (Key, error) {
 	alg, err := jose.Algorithm(public)
 	if err != nil {
 		return Key{}, err

@@ -57,6 +57,3 @@ func (l *Live) Replace(ring *Ring) { l.current.Store(ring) }
 
 // Ring returns the ring that is in force.
 func (l *Live) Ring() *Ring { return l.current.Load() }
-
-// Sign signs with the ring that is in force. See [Ring.Sign].
-func (l *Live) Sign(claims any) (string, error) { return l.Ring().Sign(claims) }

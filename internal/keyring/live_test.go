@@ -131,7 +131,7 @@ func TestLive(t *testing.T) {
 	live := keyring.NewLive(first)
 	for _, want := range []*keyring.Ring{first, second} {
 		live.Replace(want)
-		token, err := live.Sign(map[string]string{})
+		token, err := live.Ring().Sign(map[string]string{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -73,7 +73,7 @@ func parseBlock(block *pem.Block) (entry, error) {
 	if key, ok := public.(*rsa.PublicKey); ok && key.N.BitLen() < minRSABits {
 		return entry{}, fmt.Errorf("an RSA key of %d bits is too weak: it must have at least %d", key.N.BitLen(), minRSABits)
 	}
-	e.key, err = newKey(public)
+	e.key, err = KeyOf(public)
 	return e, err
 }
 

@@ -98,6 +98,6 @@ func (m *material) bringSigning(cfg *config.Configuration) error {
 			fmt.Errorf("the public half of the key in %s is in none of the files of keys that verify", sa.SigningKeyFile),
 			"name the file with its public key with --service-account-key-file as well")
 	}
-	m.signing = ring
+	m.files = ring
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/authn/serviceaccount"
 	"gatehouse.dev/gatehouse/authz/rbac"
 	"gatehouse.dev/gatehouse/internal/api/atrest"
 	"gatehouse.dev/gatehouse/internal/audit"
@@ -39,20 +40,25 @@ func Check(ctx context.Context, cfg *config.Configuration) error {
 // checkDoor builds what identifies callers and decides about them. What a data
 // directory would hold, and what is in the store, is stood in for.
 func (s *Server) checkDoor() error {
-	if s.material.signing == nil {
+	ring := s.material.files
+	if ring == nil {
 		var err error
-		if s.material.signing, err = keyring.New(); err != nil {
+		if ring, err = keyring.New(); err != nil {
 			return err
 		}
 	}
-	// The real key names credentials, and none is presented here.
+	keys, err := serviceaccount.NewKeys(publicKeys(ring)...)
+	if err != nil {
+		return err
+	}
+	s.signing = &tokenKeys{verify: keys}
 	if _, err := s.identify(liveObjects{}, make([]byte, digestKeyBytes)); err != nil {
 		return err
 	}
 	if err := s.openAuthorizers(); err != nil {
 		return err
 	}
-	_, err := s.tlsConfig()
+	_, err = s.tlsConfig()
 	return err
 }
 

@@ -38,8 +38,6 @@ type credentials struct {
 	challenges []string
 	// keepers keep up to date what is in no file, until their context ends.
 	keepers []func(context.Context)
-	// accountKeys are those that service account tokens are verified with.
-	accountKeys *serviceaccount.Keys
 	// changed has something in it when a CA file has changed.
 	changed chan struct{}
 }

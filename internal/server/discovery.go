@@ -25,7 +25,7 @@ func (s *Server) handleDiscovery(e *endpoints) ([]string, error) {
 
 // publishedKeys are the keys that others verify with.
 func (s *Server) publishedKeys() (openid.Keys, error) {
-	ring := s.signing.Ring()
+	ring := s.signing.live.Ring()
 	set, err := ring.Set()
 	return openid.Keys{Set: set, Algorithms: ring.Algorithms(), MaxAge: openid.MaxAge}, err
 }

@@ -21,17 +21,21 @@ import (
 const claimTimeout = 5 * time.Second
 
 // followSigning follows the files with the keys of service account tokens. They
-// are judged together, by the rules of a start.
+// are judged together, by the rules of a start. The key of the data directory is
+// not among them where the store keeps account of it.
 func (s *Server) followSigning() error {
 	sa := s.cfg.ServiceAccounts
-	signing := sa.SigningKeyFile
-	if signing == "" && s.directory != nil {
-		signing = s.directory.Join(keyring.FileName)
+	first := sa.SigningKeyFile
+	if s.signing.keeper == nil {
+		first = s.directory.Join(keyring.FileName)
+	}
+	if first == "" && len(sa.KeyFiles) == 0 {
+		return nil
 	}
 	var file *reload.File[*keyring.Ring]
-	file, err := keyring.Follow(signing, sa.KeyFiles, s.acceptSigning, func(problem error) {
+	file, err := keyring.Follow(first, sa.KeyFiles, s.acceptSigning, func(problem error) {
 		if problem == nil {
-			problem = s.takeSigning(file.Value())
+			problem = s.signing.takeFiles(file.Value())
 		}
 		if problem != nil {
 			s.log.Error("a service account key file is bad; the last good keys stay in force", "err", problem)
@@ -43,32 +47,28 @@ func (s *Server) followSigning() error {
 		return err
 	}
 	s.credentials.follow("service-account-key-file", file.Status, file.Run)
-	return s.takeSigning(file.Value())
-}
-
-// takeSigning puts other keys in force: first those that verify, so that what is
-// signed with a new key is accepted.
-func (s *Server) takeSigning(ring *keyring.Ring) error {
-	if err := s.credentials.accountKeys.Replace(publicKeys(ring)...); err != nil {
-		return err
-	}
-	s.signing.Replace(ring)
-	return nil
+	return s.signing.takeFiles(file.Value())
 }
 
 // acceptSigning refuses keys that this server could not verify with, a key that
-// signs and is in none of the files that verify, and keys that leave out the one
-// that others on the store sign with. What the store does not say now is asked
-// again.
+// signs and is in none of the files that verify or was withdrawn, and keys that
+// leave out the one that others on the store sign with. What the store does not
+// say now is asked again.
 func (s *Server) acceptSigning(ring *keyring.Ring) error {
-	if file := s.cfg.ServiceAccounts.SigningKeyFile; file != "" && !ring.Listed() {
-		return fmt.Errorf("the public half of the key in %s is in none of the files of keys that verify: name the file with its public key with --service-account-key-file as well", file)
+	if file := s.cfg.ServiceAccounts.SigningKeyFile; file != "" {
+		if !ring.Listed() {
+			return fmt.Errorf("the public half of the key in %s is in none of the files of keys that verify: name the file with its public key with --service-account-key-file as well", file)
+		}
+		if err := s.signing.refuseWithdrawn(ring.Keys()[0].ID, file); err != nil {
+			return err
+		}
 	}
 	if _, err := serviceaccount.NewKeys(publicKeys(ring)...); err != nil {
 		return err
 	}
 	claim := s.material.claim
-	if claim.Signing = ids(ring); slices.Equal(claim.Signing, s.material.claim.Signing) {
+	claim.Signing = s.signingIDs(ring)
+	if slices.Equal(claim.Signing, s.material.claim.Signing) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(s.draining, claimTimeout)
@@ -93,6 +93,9 @@ func publicKeys(ring *keyring.Ring) []crypto.PublicKey {
 
 func ids(ring *keyring.Ring) []string {
 	var all []string
+	if ring == nil {
+		return nil
+	}
 	for _, k := range ring.Keys() {
 		all = append(all, k.ID)
 	}

@@ -28,9 +28,11 @@ type material struct {
 	rootCA  []byte
 	serving servingCertificate
 	// named are the certificates for some host names, in the order of the flags.
-	named   []namedPair
-	signing *keyring.Ring
-	atRest  atrest.Keys
+	named []namedPair
+	// files are the keys of service account tokens in the files that were given,
+	// and own that of the data directory. Either may be nil.
+	files, own *keyring.Ring
+	atRest     atrest.Keys
 	// encryptionFile is where the keys at rest are, or "".
 	encryptionFile string
 	claim          etcd.Claim
@@ -148,20 +150,12 @@ func localAddresses() []net.IP {
 	return out
 }
 
-// addOwnSigning adds the key of the data directory, which signs where the
+// addOwnSigning adds the key of the data directory, which signs first where the
 // operator brought none that does.
-func (m *material) addOwnSigning(cfg *config.Configuration, dir *etcd.Directory) error {
-	if cfg.ServiceAccounts.SigningKeyFile != "" || dir == nil {
-		return nil
+func (m *material) addOwnSigning(cfg *config.Configuration, dir *etcd.Directory) (err error) {
+	if cfg.ServiceAccounts.SigningKeyFile == "" && dir != nil {
+		m.own, err = keyring.Open(dir.Path)
 	}
-	own, err := keyring.Open(dir.Path)
-	if err != nil {
-		return err
-	}
-	if m.signing != nil {
-		own, err = keyring.Load(dir.Join(keyring.FileName), cfg.ServiceAccounts.KeyFiles...)
-	}
-	m.signing = own
 	return err
 }
 
@@ -174,9 +168,7 @@ func (m *material) stake() error {
 		}
 		m.claim.Authorities = append(m.claim.Authorities, ids...)
 	}
-	for _, k := range m.signing.Keys() {
-		m.claim.Signing = append(m.claim.Signing, k.ID)
-	}
+	// The keys of tokens are named when those in the store are known.
 	for _, id := range m.atRest.IDs {
 		m.claim.Encryption = append(m.claim.Encryption, string(id))
 	}

@@ -134,13 +134,13 @@ func itself() register.Asker { return register.Asker{User: "gatehouse", Method: 
 
 // legacyToken returns the token of a Secret, for the controller that fills it. It
 // is recorded before the Secret can hold it.
-func (s *Server) legacyToken(account *corev1.ServiceAccount, holder *corev1.Secret) (string, error) {
-	token, err := issuing.LegacyToken(s.signing, account, holder)
+func (s *Server) legacyToken(ctx context.Context, account *corev1.ServiceAccount, holder *corev1.Secret) (string, error) {
+	token, err := issuing.LegacyToken(ctx, s.signing, account, holder)
 	if err != nil {
 		return "", err
 	}
 	text := string(token.Reveal())
-	ctx, cancel := context.WithTimeout(s.draining, recordTimeout)
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
 	err = s.register.Record(ctx, &register.Entry{
 		Method: identity.LegacyServiceAccount, Issuer: issuing.LegacyIssuer, Digest: digestOf(text),

@@ -37,7 +37,6 @@ import (
 	"gatehouse.dev/gatehouse/internal/etcd/ledger"
 	"gatehouse.dev/gatehouse/internal/explain"
 	"gatehouse.dev/gatehouse/internal/freshness"
-	"gatehouse.dev/gatehouse/internal/keyring"
 	"gatehouse.dev/gatehouse/internal/listener"
 	streams "gatehouse.dev/gatehouse/internal/live"
 	"gatehouse.dev/gatehouse/internal/metrics"
@@ -82,7 +81,7 @@ type Server struct {
 	authorizer *authorizers.Live
 	// signing signs service account tokens, and root, which may be nil, is the
 	// file of --root-ca-file. Both are followed.
-	signing     *keyring.Live
+	signing     *tokenKeys
 	root        *reload.File[[]byte]
 	credentials *credentials
 	// live knows the streams that are open.
@@ -162,12 +161,14 @@ func (s *Server) openStore(ctx context.Context) error {
 	if err := errors.Join(err, work.Wait()); err != nil {
 		return err
 	}
-	s.signing = keyring.NewLive(s.material.signing)
 	s.metrics = metrics.New(s.release)
 	s.webhooks = s.metrics.Webhooks()
 	s.space = etcd.NewKeeper(s.client, s.embedded, s.log)
 	s.openBook()
 	s.openRegister()
+	if err := s.openSigning(ctx); err != nil {
+		return err
+	}
 	return s.material.claim.Hold(ctx, s.client)
 }
 

@@ -74,13 +74,9 @@ func (s *Server) issuer() *issuing.Tokens {
 
 // serviceAccounts builds what verifies the tokens of service accounts.
 func (s *Server) serviceAccounts(c *credentials, objects serviceaccount.Objects, audiences []string) (*serviceaccount.Verifier, error) {
-	var err error
-	if c.accountKeys, err = serviceaccount.NewKeys(publicKeys(s.material.signing)...); err != nil {
-		return nil, err
-	}
 	config := serviceaccount.Config{
 		Issuers: s.cfg.ServiceAccounts.Issuers, Audiences: audiences,
-		Keys: c.accountKeys, Objects: objects, Stripes: s.stripes, Count: s.metrics.AccountTokens(),
+		Keys: s.signing.verify, Refresh: s.signing.refresh(), Objects: objects, Stripes: s.stripes, Count: s.metrics.AccountTokens(),
 	}
 	if s.objects != nil { // a check of the configuration has no store to write to
 		marker := legacytokens.NewMarker(s.objects.secrets, s.log)

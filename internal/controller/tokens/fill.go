@@ -28,7 +28,7 @@ func (c *Controller) fill(ctx context.Context, account *corev1.ServiceAccount, c
 		// It changed since, and not into what was judged; that is an event.
 		return nil
 	}
-	if err := c.complete(secret, account, ca); err != nil {
+	if err := c.complete(ctx, secret, account, ca); err != nil {
 		return err
 	}
 	_, err = c.SecretStore.Update(ctx, secret)
@@ -47,12 +47,12 @@ func complete(secret *corev1.Secret, account *corev1.ServiceAccount, ca []byte) 
 }
 
 // complete adds to a token Secret what it lacks.
-func (c *Controller) complete(secret *corev1.Secret, account *corev1.ServiceAccount, ca []byte) error {
+func (c *Controller) complete(ctx context.Context, secret *corev1.Secret, account *corev1.ServiceAccount, ca []byte) error {
 	if secret.Data == nil {
 		secret.Data = make(map[string][]byte)
 	}
 	if len(secret.Data[corev1.ServiceAccountTokenKey]) == 0 {
-		token, err := c.Token(account, secret)
+		token, err := c.Token(ctx, account, secret)
 		if err != nil {
 			return fmt.Errorf("making token for secret %s/%s: %w", secret.Namespace, secret.Name, err)
 		}

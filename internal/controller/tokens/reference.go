@@ -111,7 +111,7 @@ func (c *Controller) make(ctx context.Context, account *corev1.ServiceAccount) e
 		},
 		Type: corev1.SecretTypeServiceAccountToken,
 	}
-	if err := c.complete(secret, account, c.CA()); err != nil {
+	if err := c.complete(ctx, secret, account, c.CA()); err != nil {
 		return err
 	}
 	secret, err := c.SecretStore.Create(ctx, secret)

@@ -48,7 +48,7 @@ type Controller struct {
 
 	// Token returns a new token of the account for the Secret, of which name and
 	// namespace are set. It must change neither, and its error is logged.
-	Token func(account *corev1.ServiceAccount, secret *corev1.Secret) (string, error)
+	Token func(ctx context.Context, account *corev1.ServiceAccount, secret *corev1.Secret) (string, error)
 	// CA returns the certificates for ca.crt in PEM, or nothing if there is none
 	// to be given out. It is asked every second, and what it returns must not be
 	// changed afterwards.

@@ -60,7 +60,7 @@ func (w *world) start(n int, auto bool) {
 	controllertest.Start(w.t, informers, runs...)
 }
 
-func (w *world) token(account *corev1.ServiceAccount, secret *corev1.Secret) (string, error) {
+func (w *world) token(_ context.Context, account *corev1.ServiceAccount, secret *corev1.Secret) (string, error) {
 	if w.refuse.Load() {
 		return "", errors.New("signing key is away")
 	}
