@@ -17,7 +17,7 @@ import (
 
 const (
 	// confirm is how often the document is read without a reason.
-	confirm = 3 * time.Second
+	confirm = 5 * time.Second
 	// apart is how far reads are apart at least that tokens of unknown keys ask
 	// for, and readLimit is how long one may take.
 	apart     = 100 * time.Millisecond

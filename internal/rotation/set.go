@@ -317,10 +317,10 @@ func (k *Key) covers(seconds int64, endless bool) bool {
 }
 
 // step rounds a life up, so that few tokens of a key cause a write: to an hour
-// and a little, a day, a month, a year, and then to whole years.
+// and a little, six, a day, a month, a year, and then to whole years.
 func step(seconds int64) int64 {
 	const hour, day, year = 3600, 24 * 3600, 365 * 24 * 3600
-	for _, most := range []int64{0, hour, hour + 60, day, 30 * day} {
+	for _, most := range []int64{0, hour, hour + 60, 6 * hour, day, 30 * day} {
 		if seconds <= most {
 			return most
 		}

@@ -123,7 +123,7 @@ func (k *Keeper) Sign(ctx context.Context, claims any, expires time.Time) (strin
 		endless := expires.IsZero()
 		seconds := int64(0)
 		if !endless {
-			seconds = int64(time.Until(expires)/time.Second) + 1
+			seconds = int64((time.Until(expires) + time.Second - 1) / time.Second)
 		}
 		if v.signs.covers(seconds, endless) {
 			return v.ring.Sign(claims)

@@ -42,7 +42,7 @@ func (s *Server) door() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := own.handleIndex(slices.Concat(s.api.Paths(), healthy, documents, []string{"/metrics"})...); err != nil {
+	if err := own.handleIndex(slices.Concat(s.api.Paths(), healthy, documents, s.handleKeys(own), []string{"/metrics"})...); err != nil {
 		return nil, err
 	}
 	own.handle("POST "+SnapshotPath, http.HandlerFunc(s.serveSnapshot))

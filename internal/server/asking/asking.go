@@ -1,5 +1,5 @@
-// Package asking gets explanations, and what was issued, from a live server with
-// the credentials of a kubeconfig.
+// Package asking gets explanations, and what was issued, from a live server, and
+// has it rotate its signing keys, with the credentials of a kubeconfig.
 package asking
 
 import (
