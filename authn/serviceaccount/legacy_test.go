@@ -1,6 +1,7 @@
 package serviceaccount_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -8,10 +9,12 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -166,6 +169,46 @@ func TestCount(t *testing.T) {
 		_, _ = f.VerifyToken(t.Context(), tt.token, nil)
 		if !slices.Equal(f.counted, tt.want) {
 			t.Errorf("%s: counted as %q, want %q", tt.name, f.counted, tt.want)
+		}
+	}
+}
+
+// TestRefresh says that a key that is not known is asked for once, and only for
+// tokens of our issuers that name one.
+func TestRefresh(t *testing.T) {
+	f := newFixture(t)
+	var asked int
+	var refresh func() error
+	v, err := serviceaccount.New(serviceaccount.Config{
+		Issuers: []string{issuer}, Audiences: []string{"api"}, Keys: f.keys, Objects: f.world, Stripes: f.stripes,
+		Refresh: func(context.Context) error { asked++; return refresh() },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := newKey(t)
+	header := object{"alg": "ES256", "kid": kidOf(t, next.Public())}
+	token := signWith(t, next, header, claims())
+	nothing := func() error { return nil }
+	for _, tt := range []struct {
+		name    string
+		token   string
+		refresh func() error
+		asked   int
+		err     string
+	}{
+		{"known", f.sign(t, claims()), nothing, 0, ""},
+		{"unknown", token, nothing, 1, "no keys found"},
+		{"store that is down", token, func() error { return errors.New("store is down") }, 1, "store is down"},
+		{"other issuer", signWith(t, next, header, claims(object{"iss": "https://elsewhere"})), nothing, 0, "another issuer"},
+		{"no key named", signWith(t, next, object{"alg": "ES256"}, claims()), nothing, 0, "signature"},
+		{"known by now", token, func() error { return f.keys.Replace(f.key.Public(), next.Public()) }, 1, ""},
+		{"known since", token, nothing, 0, ""},
+	} {
+		asked, refresh = 0, tt.refresh
+		_, err := v.VerifyToken(t.Context(), tt.token, nil)
+		if asked != tt.asked || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%s: asked %d times, %v; want %d, %q", tt.name, asked, err, tt.asked, tt.err)
 		}
 	}
 }

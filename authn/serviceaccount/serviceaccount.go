@@ -195,8 +195,7 @@ func (v *Verifier) verify(ctx context.Context, token string) (*claims, error) {
 	if legacy {
 		method = identity.LegacyServiceAccount
 	}
-	keys := v.keys.current.Load()
-	key, err := keys.verify(t)
+	keys, key, err := v.proven(ctx, t)
 	if err != nil {
 		return nil, keys.unread(method, iss, t, err)
 	}
@@ -207,6 +206,23 @@ func (v *Verifier) verify(ctx context.Context, token string) (*claims, error) {
 	c.who.Credential.Digest, c.who.Credential.KeyID = t.Digest(), key.ID
 	c.keys = keys.inForce
 	return c, nil
+}
+
+// proven returns the key that made the signature of a token, and the keys that
+// it is among. Before one that is not known is refused, the keys are brought up
+// to date: another process may have just begun to sign with it.
+func (v *Verifier) proven(ctx context.Context, t *compact.Token) (*keySet, *compact.Key, error) {
+	keys := v.keys.current.Load()
+	key, err := keys.verify(t)
+	if err != errNoKeys || t.KeyID == "" || v.refresh == nil {
+		return keys, key, err
+	}
+	if err := v.refresh(ctx); err != nil {
+		return keys, nil, fmt.Errorf("%w: asking for them: %w", errNoKeys, err)
+	}
+	keys = v.keys.current.Load()
+	key, err = keys.verify(t)
+	return keys, key, err
 }
 
 // judge settles whether a token counts now, for one of the audiences.

@@ -302,6 +302,17 @@ func (k *Keeper) read(ctx context.Context) error {
 	return k.take(set, revision)
 }
 
+// InStore reports whether the private half of the key that signs is in a
+// document, so that a process needs no file to sign with it.
+func InStore(text []byte) (bool, error) {
+	set, err := parse(text)
+	if err != nil {
+		return false, err
+	}
+	key := set.in(Signing)
+	return key != nil && !key.File, nil
+}
+
 // parse reads a document. What it cannot read it does not quote: private keys
 // are in it.
 func parse(text []byte) (Set, error) {

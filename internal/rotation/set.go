@@ -30,6 +30,10 @@ import (
 	"time"
 )
 
+// StoreKey is where in the store the document is. It is not below the prefix of
+// the objects, so no request of the API reads it.
+const StoreKey = "/gatehouse/signing-keys"
+
 // A State is where a key is in its life.
 type State string
 

@@ -23,10 +23,6 @@ import (
 	"gatehouse.dev/gatehouse/internal/rotation"
 )
 
-// signingKey is where the keys are that rotate. It is not below the prefix of
-// the objects, so no request reads it.
-const signingKey = "/gatehouse/signing-keys"
-
 // A tokenKeys is the keys of service account tokens: those in files, and those in
 // the store.
 type tokenKeys struct {
@@ -107,7 +103,7 @@ func (s *Server) openSigning(ctx context.Context) error {
 	k := &tokenKeys{managed: s.cfg.ServiceAccounts.SigningKeyFile == "", verify: keys, live: new(keyring.Live), files: m.files}
 	s.signing = k
 	k.keeper, err = rotation.Open(ctx, rotation.Config{
-		Store: &document.Document{Client: s.client, Key: signingKey, Sealer: m.atRest.Sealer()},
+		Store: &document.Document{Client: s.client, Key: rotation.StoreKey, Sealer: m.atRest.Sealer()},
 		Private: func(id string) crypto.Signer {
 			if m.own != nil && m.own.Keys()[0].ID == id {
 				return m.own.Private()

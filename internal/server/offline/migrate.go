@@ -7,10 +7,15 @@ import (
 	"os"
 	"path/filepath"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"gatehouse.dev/gatehouse/internal/api/atrest"
 	"gatehouse.dev/gatehouse/internal/etcd"
+	"gatehouse.dev/gatehouse/internal/etcd/document"
 	"gatehouse.dev/gatehouse/internal/etcd/migration"
 	"gatehouse.dev/gatehouse/internal/keyring"
 	"gatehouse.dev/gatehouse/internal/pki/wholefile"
+	"gatehouse.dev/gatehouse/internal/rotation"
 )
 
 // servingAuthority is the name that a server without a data directory gives to
@@ -31,6 +36,9 @@ type Migration struct {
 	KeysTo   string
 	Progress func(done, total int)
 	Log      *slog.Logger
+
+	// inStore says that the key that signs tokens is in the store.
+	inStore bool
 }
 
 // Run copies the store, and leaves the directory as it is: nothing but the
@@ -58,6 +66,9 @@ func (m *Migration) Run(ctx context.Context) (migration.Result, error) {
 	if err := keys.fit(stored); err != nil {
 		return none, err
 	}
+	if m.inStore, err = signsInStore(ctx, from.Client(), keys.Encryption); err != nil {
+		return none, err
+	}
 	to, err := etcd.Connect(ctx, m.To, m.Log)
 	if err != nil {
 		return none, err
@@ -67,6 +78,20 @@ func (m *Migration) Run(ctx context.Context) (migration.Result, error) {
 		return none, err
 	}
 	return (&migration.Migration{From: from.Client(), To: to, Prefix: m.Prefix, Progress: m.Progress}).Run(ctx)
+}
+
+// signsInStore reports whether the key that signs tokens has been rotated, so
+// that it is in the store and in no file.
+func signsInStore(ctx context.Context, client *clientv3.Client, encryption string) (bool, error) {
+	keys, err := atrest.Load(ctx, encryption)
+	if err != nil {
+		return false, err
+	}
+	text, _, _, err := (&document.Document{Client: client, Key: rotation.StoreKey, Sealer: keys.Sealer()}).Load(ctx)
+	if err != nil {
+		return false, err
+	}
+	return rotation.InStore(text)
 }
 
 // collect makes the folder of keys. The authority of the directory also signs
@@ -130,8 +155,10 @@ func (m *Migration) Flags() []string {
 	add("etcd-keyfile", m.To.KeyFile)
 	add("etcd-prefix", m.Prefix)
 	add("client-ca-file", filepath.Join(m.KeysTo, authorityCert))
-	add("service-account-signing-key-file", filepath.Join(m.KeysTo, keyring.FileName))
-	add("service-account-key-file", filepath.Join(m.KeysTo, keyring.FileName))
+	if !m.inStore {
+		add("service-account-signing-key-file", filepath.Join(m.KeysTo, keyring.FileName))
+		add("service-account-key-file", filepath.Join(m.KeysTo, keyring.FileName))
+	}
 	add("encryption-provider-config", filepath.Join(m.KeysTo, encryptionFile))
 	add("cert-dir", m.KeysTo)
 	return flags
