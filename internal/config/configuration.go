@@ -142,8 +142,8 @@ type Storage struct {
 // Etcd is the cluster behind the server, if it is not the embedded one.
 type Etcd struct {
 	// The URLs of the etcd servers, such as https://10.0.0.1:2379. Every
-	// server on one cluster needs the same keys, so with it the client CA, the
-	// service account keys and the encryption have to come from files.
+	// server on one cluster needs the same keys, so with it the client CA and the
+	// encryption have to come from files.
 	// Default: none.
 	Servers []string `json:"servers" flag:"etcd-servers"`
 	// The file with the CA certificates of the etcd servers in PEM form.
@@ -260,8 +260,8 @@ type ServiceAccounts struct {
 	// Default: none.
 	KeyFiles []string `json:"keyFiles" flag:"service-account-key-file,array" path:"read"`
 	// The file with the private key that signs tokens in PEM form. It is
-	// followed. Without it the server makes one in the data folder. Needed with
-	// etcd servers.
+	// followed. Without it the server makes one, in the data folder or in the
+	// etcd cluster, which gatehouse keys rotate replaces.
 	// Default: none.
 	SigningKeyFile string `json:"signingKeyFile" flag:"service-account-signing-key-file" path:"read"`
 	// The https URL that the discovery document of the first issuer names for

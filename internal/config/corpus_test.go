@@ -140,7 +140,6 @@ var badFiles = map[string][]string{
 		":5: serving.tlsCertFile: is given without serving.tlsPrivateKeyFile (--tls-private-key-file); set both, or neither",
 		`:6: serving.tlsMinVersion: "TLS1.2" is not known; choose one of VersionTLS10, VersionTLS11, VersionTLS12, VersionTLS13`,
 		": authentication.clientCAFile (--client-ca-file): is needed with storage.etcd.servers (--etcd-servers); name a file that is the same on every server of the cluster",
-		": serviceAccounts.signingKeyFile (--service-account-signing-key-file): is needed with storage.etcd.servers (--etcd-servers); name a file that is the same on every server of the cluster",
 		": storage.encryptionProviderConfigFile (--encryption-provider-config): is needed with storage.etcd.servers (--etcd-servers); name a file that is the same on every server of the cluster",
 		": serviceAccounts.issuers (--service-account-issuer): is not set; set it to the URL under which clients reach this server",
 		":9: authorization.modes: AlwaysAllow together with authentication.anonymous (--anonymous-auth) lets everybody do everything; set --anonymous-auth=false, or choose RBAC",

@@ -72,7 +72,6 @@ var validations = []struct {
 	{"data folder is a file", minimal, []string{"--data-dir=pki/ca.crt"}, []string{"--data-dir: pki/ca.crt is not a folder"}},
 	{"shared without keys", minimal[1:], []string{"--etcd-servers=https://a:1", "--cert-dir=certs"}, []string{
 		"authentication.clientCAFile (--client-ca-file): is needed with",
-		"serviceAccounts.signingKeyFile (--service-account-signing-key-file): is needed with",
 		"storage.encryptionProviderConfigFile (--encryption-provider-config): is needed with",
 	}},
 	{"etcd client certificate", shared, []string{"--etcd-cafile=pki/etcd-ca.crt", "--etcd-certfile=pki/etcd.crt", "--etcd-keyfile=pki/etcd.key"}, nil},

@@ -108,7 +108,7 @@ var (
 	ErrInUse    = errors.New("tokens of the key are good")
 	ErrEnded    = errors.New("the key has ended")
 	// ErrNoPrivate is met by a process that was started with other files.
-	ErrNoPrivate = errors.New("the private half of a key is in none of the files of this process")
+	ErrNoPrivate = errors.New("the private half of a service account key is in none of the files of this process")
 )
 
 // clone returns a set that shares nothing that is ever changed.
