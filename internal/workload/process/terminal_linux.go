@@ -4,15 +4,12 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// orphaned is how long a process that stops itself may take to do so. One whose
-// process group nobody could continue is not stopped by the kernel at all.
-const orphaned = 100 * time.Millisecond
 
 // A terminal is the one that controls this process; nil is none. While the
 // program is in the foreground, what is typed goes to it alone: a Ctrl-C arrives
@@ -78,20 +75,52 @@ func (t *terminal) put(group int) {
 
 // stopped stops this process and its group as the program was, so that the shell
 // it was started from has the terminal again. Where there is no terminal nobody
-// waits for that, and this process goes on keeping the program's place.
+// waits for that, and where there is no shell nobody would continue it.
 func (p *Process) stopped() {
 	if p.terminal == nil {
 		return
 	}
 	p.terminal.takeFrom(p.pid)
-	ignored := signal.Ignored(unix.SIGTSTP)
-	signal.Reset(unix.SIGTSTP)
-	_ = unix.Kill(0, unix.SIGTSTP)
-	time.Sleep(orphaned)
-	if !ignored {
-		signal.Notify(p.signals, unix.SIGTSTP)
+	if !continuable() {
+		_ = p.Signal(unix.SIGCONT)
+		return
 	}
-	_ = p.Signal(unix.SIGCONT)
+	// What continues this process is passed on. SIGTSTP, which the kernel would
+	// keep from a group that nobody continues, is lost in Go once it was notified.
+	_ = unix.Kill(0, unix.SIGSTOP)
+}
+
+// continuable reports whether this process was started by one of its session that
+// is in another group, as a shell is: whether the group is no orphan.
+func continuable() bool {
+	group := unix.Getpgrp()
+	session, err := unix.Getsid(0)
+	if err != nil {
+		return false
+	}
+	for pid := os.Getppid(); pid > 0; {
+		if s, err := unix.Getsid(pid); err != nil || s != session {
+			return false
+		}
+		if g, err := unix.Getpgid(pid); err != nil || g != group {
+			return err == nil
+		}
+		if pid, err = parent(pid); err != nil {
+			return false
+		}
+	}
+	return false
+}
+
+// parent returns the process that has started another.
+func parent(pid int) (int, error) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return 0, err
+	}
+	_, after, _ := strings.Cut(string(text), "\nPPid:\t")
+	number, _, _ := strings.Cut(after, "\n")
+	return strconv.Atoi(number)
 }
 
 // listen begins to keep the signals that are the program's. Those that this
