@@ -46,6 +46,7 @@ var sideways = []edge{
 	{"internal/controller/csrapproving", "internal/signing"},
 	{"internal/controller/csrsigning", "internal/signing"},
 	{"internal/controller/tokencleaner", "authn/bootstrap"},
+	{"internal/controller/revokedcertificates", "internal/crl"},
 	{"authn/password", "authn/verified"},
 	{"authn/serviceaccount", "authn/verified"},
 	{"authn/statictoken", "authn/verified"},

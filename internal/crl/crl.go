@@ -41,7 +41,12 @@ const (
 	Hold = 6
 
 	pageSize = 1000
+	// headLife is for how long it is believed which list is in force.
+	headLife = 250 * time.Millisecond
 )
+
+// ErrNone is returned, wrapped, where no list has been signed yet.
+var ErrNone = errors.New("no list of revoked certificates has been signed yet")
 
 // A Revoked is a certificate that ended before its time.
 type Revoked struct {
@@ -82,9 +87,13 @@ type List struct {
 	rows      Rows
 	editions  Editions
 
-	mu   sync.Mutex
-	head volume.Head
-	der  []byte
+	mu sync.Mutex
+	// head is what was in force when it was asked for.
+	head  volume.Head
+	asked time.Time
+	// der is the list of the number of.
+	der []byte
+	of  *big.Int
 }
 
 // New returns the list of an authority.
@@ -288,23 +297,59 @@ func (l *List) Status(ctx context.Context, serial *big.Int) (at time.Time, reaso
 	return time.Unix(r.At, 0).UTC(), r.Reason, true, nil
 }
 
-// DER returns the list in force, and its number. Whoever reads it must not
-// change it. There is none until [List.Keep] has signed one.
-func (l *List) DER(ctx context.Context) ([]byte, *big.Int, error) {
+// current returns the head of the list in force, as it was not long ago. The
+// store is not asked for every reader: anybody may read.
+func (l *List) current(ctx context.Context) (volume.Head, error) {
+	now := time.Now()
+	l.mu.Lock()
+	head, asked := l.head, l.asked
+	l.mu.Unlock()
+	if now.Sub(asked) < headLife {
+		return head, nil
+	}
 	head, err := l.editions.Head(ctx)
 	if err != nil {
+		return volume.Head{}, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.head, l.asked = head, now
+	return head, nil
+}
+
+// Edition returns the number of the list in force, or "" before the first. It may
+// be that of a quarter of a second ago.
+func (l *List) Edition(ctx context.Context) (string, error) {
+	head, err := l.current(ctx)
+	if err != nil || head.Number == nil {
+		return "", err
+	}
+	return head.Number.Text(16), nil
+}
+
+// DER returns the list in force, or that of a quarter of a second ago, and its
+// number. Whoever reads it must not change it. There is none until [List.Keep]
+// has signed one: then the error wraps [ErrNone].
+func (l *List) DER(ctx context.Context) ([]byte, *big.Int, error) {
+	head, err := l.current(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if head.Number == nil {
+		return nil, nil, ErrNone
+	}
+	l.mu.Lock()
+	der, of := l.der, l.of
+	l.mu.Unlock()
+	if of != nil && of.Cmp(head.Number) == 0 {
+		return der, of, nil
+	}
+	if der, err = l.editions.Read(ctx, head); err != nil {
 		return nil, nil, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.head.Number != nil && head.Number != nil && l.head.Number.Cmp(head.Number) == 0 {
-		return l.der, head.Number, nil
-	}
-	der, err := l.editions.Read(ctx, head)
-	if err != nil {
-		return nil, nil, err
-	}
-	l.head, l.der = head, der
+	l.der, l.of = der, head.Number
 	return der, head.Number, nil
 }
 

@@ -26,6 +26,7 @@ type world struct {
 	list *crl.List
 	// other is the same list, as another process has it.
 	other *crl.List
+	open  func() *crl.List
 	now   time.Time
 }
 
@@ -40,10 +41,10 @@ func newWorld(t *testing.T) *world {
 	if w.ca, err = pki.OpenAuthority(t.TempDir(), "ca", "ca"); err != nil {
 		t.Fatal(err)
 	}
-	open := func() *crl.List {
+	w.open = func() *crl.List {
 		return crl.New(w.ca, ledger.New(e.Client(), "/gatehouse/test/rows/"), volume.New(e.Client(), "/gatehouse/test/list/"))
 	}
-	w.list, w.other = open(), open()
+	w.list, w.other = w.open(), w.open()
 	return w
 }
 
@@ -60,6 +61,7 @@ func (w *world) keep(revoked ...crl.Revoked) bool {
 // read returns the list in force, as another process reads it.
 func (w *world) read() *x509.RevocationList {
 	w.t.Helper()
+	w.other = w.open() // which has not asked lately
 	der, number, err := w.other.DER(w.t.Context())
 	if err != nil {
 		w.t.Fatal(err)
@@ -197,8 +199,11 @@ func TestMany(t *testing.T) {
 
 func TestNoList(t *testing.T) {
 	w := newWorld(t)
-	if der, _, err := w.list.DER(t.Context()); err == nil || der != nil {
-		t.Error("there is a list before the first")
+	if der, _, err := w.list.DER(t.Context()); !errors.Is(err, crl.ErrNone) || der != nil {
+		t.Errorf("before the first: %v", err)
+	}
+	if edition, err := w.list.Edition(t.Context()); err != nil || edition != "" {
+		t.Errorf("before the first the edition is %q: %v", edition, err)
 	}
 	broken := crl.New(w.ca, failing{}, nil)
 	if _, err := broken.Keep(t.Context(), nil, w.now); !errors.Is(err, errBroken) {
@@ -220,5 +225,31 @@ func TestParseSerial(t *testing.T) {
 		if ok != (want > 0) || ok && got.Int64() != want {
 			t.Errorf("%q is %v, %v", text, got, ok)
 		}
+	}
+}
+
+// Another list is seen soon, and the store is not asked for every reader.
+func TestEdition(t *testing.T) {
+	w := newWorld(t)
+	w.keep()
+	first, err := w.other.Edition(t.Context())
+	if err != nil || first == "" {
+		t.Fatalf("%q, %v", first, err)
+	}
+	w.keep(w.revoked(1, 1, time.Hour))
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		now, err := w.other.Edition(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now != first {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("another list is never seen")
+		}
+	}
+	if der, _, err := w.other.DER(t.Context()); err != nil || len(der) == 0 {
+		t.Error(err)
 	}
 }

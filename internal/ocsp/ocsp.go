@@ -59,6 +59,9 @@ type Config struct {
 	// Lookup returns the status of the authority's certificate with a serial
 	// number, or an error that wraps [ErrUnknown].
 	Lookup func(ctx context.Context, serial *big.Int) (Status, error)
+	// Edition returns what changes with every certificate that is revoked or
+	// released.
+	Edition func(ctx context.Context) (string, error)
 	// Issued is told of each certificate that signs answers, before it does.
 	Issued func(ctx context.Context, certificate *x509.Certificate) error
 }
@@ -71,8 +74,8 @@ type Responder struct {
 
 	mu      sync.Mutex
 	answers map[question]answer
-	// changes counts calls of Changed.
-	changes int
+	// edition is what the answers are of.
+	edition string
 	signer  crypto.Signer
 	cert    *x509.Certificate
 }
@@ -101,15 +104,6 @@ func New(c Config) (*Responder, error) {
 	return &Responder{Config: c, spki: info.PublicKey.RightAlign(), answers: map[question]answer{}}, nil
 }
 
-// Changed forgets all answers. Call it after a certificate was revoked or
-// released.
-func (r *Responder) Changed() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	clear(r.answers)
-	r.changes++
-}
-
 // asks reports whether a request is about this responder's authority.
 func (r *Responder) asks(request *ocsp.Request) bool {
 	if !request.HashAlgorithm.Available() {
@@ -127,12 +121,12 @@ func (r *Responder) asks(request *ocsp.Request) bool {
 // that wraps [ErrUnknown] is for a certificate that it did not issue.
 func (r *Responder) answer(ctx context.Context, request *ocsp.Request, now time.Time) (answer, error) {
 	q := question{string(request.SerialNumber.Bytes()), request.HashAlgorithm}
-	r.mu.Lock()
-	kept, ok := r.answers[q]
-	changes := r.changes
-	r.mu.Unlock()
+	edition, err := r.Edition(ctx)
+	if err != nil {
+		return answer{}, err
+	}
 	// Half an answer's life is left to whoever gets it.
-	if ok && now.Before(kept.from.Add(Lifetime/2)) {
+	if kept, ok := r.kept(q, edition); ok && now.Before(kept.from.Add(Lifetime/2)) {
 		return kept, nil
 	}
 	status, err := r.Lookup(ctx, request.SerialNumber)
@@ -143,15 +137,35 @@ func (r *Responder) answer(ctx context.Context, request *ocsp.Request, now time.
 	if err != nil {
 		return answer{}, err
 	}
+	r.keep(q, edition, made)
+	return made, nil
+}
+
+// kept returns the answer of an edition, if there is one. Those of another
+// edition are forgotten.
+func (r *Responder) kept(q question, edition string) (answer, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if changes == r.changes { // else the status may be an old one
-		if len(r.answers) >= maxAnswers {
-			clear(r.answers)
-		}
-		r.answers[q] = made
+	if r.edition != edition {
+		clear(r.answers)
+		r.edition = edition
 	}
-	return made, nil
+	kept, ok := r.answers[q]
+	return kept, ok
+}
+
+// keep keeps an answer, unless something was revoked or released while it was
+// made.
+func (r *Responder) keep(q question, edition string, made answer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.edition != edition {
+		return
+	}
+	if len(r.answers) >= maxAnswers {
+		clear(r.answers)
+	}
+	r.answers[q] = made
 }
 
 func (r *Responder) sign(ctx context.Context, q question, serial *big.Int, status Status, now time.Time) (answer, error) {

@@ -24,6 +24,8 @@ import (
 	"gatehouse.dev/gatehouse/internal/signing"
 )
 
+const mendSigningCA = "name the certificate of a CA and its private key, both in PEM form"
+
 // A signingCA is the files of a CA that signs requests.
 type signingCA struct {
 	signer        string
@@ -59,7 +61,7 @@ func (s *Server) checkSigningCA(setting any, cert, key string) error {
 		return nil
 	}
 	_, err := pki.LoadAuthority(cert, key)
-	return s.cfg.Wrong(setting, err, "name the certificate of a CA and its private key, both in PEM form")
+	return s.cfg.Wrong(setting, err, mendSigningCA)
 }
 
 // signers are those that this server signs for: of Kubernetes' four and those of

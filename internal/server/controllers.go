@@ -59,6 +59,7 @@ func (s *Server) controllers() (*controller.Runner, error) {
 		}).Run},
 		{Name: "encryption", Run: s.rewriteSecrets},
 		s.registerKeeper(),
+		s.listController(),
 	}}
 	runner.Controllers = slices.Concat(runner.Controllers, s.bootstrapControllers(), s.certificateControllers())
 	if s.embedded != nil {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -39,10 +40,11 @@ func (s *Server) door() (http.Handler, error) {
 	healthy := own.handleHealth(s.healthEndpoints())
 	own.handle("GET /metrics", s.metricsHandler())
 	documents, err := s.handleDiscovery(own)
-	if err != nil {
+	statuses, also := s.handleCertificateStatus(own)
+	if err := errors.Join(err, also); err != nil {
 		return nil, err
 	}
-	if err := own.handleIndex(slices.Concat(s.api.Paths(), healthy, documents, s.handleKeys(own), []string{"/metrics"})...); err != nil {
+	if err := own.handleIndex(slices.Concat(s.api.Paths(), healthy, documents, statuses, s.handleKeys(own), []string{"/metrics"})...); err != nil {
 		return nil, err
 	}
 	own.handle("POST "+SnapshotPath, http.HandlerFunc(s.serveSnapshot))

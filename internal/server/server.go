@@ -90,6 +90,8 @@ type Server struct {
 	view    *freshness.View
 	stripes *authn.Stripes
 	tarpit  *tarpit.Tarpit
+	// certificateStatus are the authorities that say what they have revoked.
+	certificateStatus []certifier
 	// defaults are the roles of a fresh server, until they are stored.
 	defaults *policy.Policy
 	runner   *controller.Runner
@@ -309,6 +311,9 @@ func (s *Server) buildDoor(ctx context.Context) error {
 		return err
 	}
 	s.followPairs()
+	if s.certificateStatus, err = s.certifiers(); err != nil {
+		return err
+	}
 	if s.runner, err = s.controllers(); err != nil {
 		return err
 	}

@@ -60,8 +60,8 @@ func metas(p *policy.Policy) [][]metav1.ObjectMeta {
 
 func TestCounts(t *testing.T) {
 	want := []int{
-		32 + 41 + 3, // the default roles, those of the controllers, gatehouse:explain, gatehouse:credentials and gatehouse:workload-runner
-		13 + 41 + 2, // their bindings, gatehouse:admins and gatehouse:webhooks
+		32 + 41 + 4, // the default roles, those of the controllers, and gatehouse: explain, credentials, workload-runner and certificate-status
+		13 + 41 + 3, // their bindings, and gatehouse: admins, webhooks and certificate-status
 		7, 7,
 	}
 	for i, list := range metas(load(t)) {
@@ -254,6 +254,7 @@ func TestWhoIsBound(t *testing.T) {
 	want := []string{
 		"cluster-admin: cluster-admin of Group system:masters",
 		"gatehouse:admins: cluster-admin of Group gatehouse:admins",
+		"gatehouse:certificate-status: gatehouse:certificate-status of Group system:unauthenticated",
 		"gatehouse:webhooks: system:auth-delegator of Group gatehouse:webhooks",
 		"system:public-info-viewer: system:public-info-viewer of Group system:unauthenticated",
 	}
