@@ -30,7 +30,7 @@ var layers = []layer{
 		"guard", "kubeauth",
 		"internal/api", "internal/api/...", "internal/console", "internal/gateway", "internal/health", "internal/metrics", "internal/openid",
 	}},
-	{"assembly", []string{"internal/config", "internal/config/...", "internal/door", "internal/joining", "internal/server", "internal/server/...", "internal/workload/runner"}},
+	{"assembly", []string{"internal/config", "internal/config/...", "internal/door", "internal/holding", "internal/joining", "internal/server", "internal/server/...", "internal/workload/runner"}},
 	{"command", []string{"cmd/..."}},
 	{"test", []string{"test/..."}},
 }

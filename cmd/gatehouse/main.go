@@ -46,7 +46,7 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 		newAdminCommand(stdout), newConfigCommand(stdout), newImportCommand(stdout, stderr), newVersionCommand(stdout),
 		newSnapshotCommand(stdout, stderr), newMigrateCommand(stdout, stderr), newEncryptionCommand(stdout, stderr),
 		newPasswordCommand(stdout, stderr), newTokenCommand(stdout, stderr),
-		newSigningKeysCommand(stdout), newExplainCommand(os.Stdin, stdout), newCredentialsCommand(stdout), newWebhookCommand(stdout),
+		newSigningKeysCommand(stdout), newExplainCommand(os.Stdin, stdout), newCertCommand(stdout, stderr), newCredentialsCommand(stdout), newWebhookCommand(stdout),
 		newNodeCommand(os.Stdin, stdout, stderr),
 	)
 	root.AddCommand(newRunCommands(stderr)...)
