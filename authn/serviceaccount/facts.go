@@ -24,7 +24,7 @@ const (
 
 // unread is the refusal of a token of one of our issuers whose signature or form
 // is bad.
-func (s *keySet) unread(method identity.Method, issuer []byte, t *compact.Token, err error) error {
+func (s *keySet) unread(t claimed, err error) error {
 	kind := authn.Malformed
 	switch {
 	case errors.Is(err, errNoKeys):
@@ -32,8 +32,8 @@ func (s *keySet) unread(method identity.Method, issuer []byte, t *compact.Token,
 	case errors.Is(err, compact.ErrSignature):
 		kind = authn.BadProof
 	}
-	return authn.Explained(authn.Refuse(method, kind, err.Error()), kind, func() authn.Facts {
-		from := authn.Check{What: "issuer (iss)", Got: string(issuer), OK: true}
+	return authn.Explained(authn.Refuse(t.method, kind, err.Error()), kind, func() authn.Facts {
+		from := authn.Check{What: "issuer (iss)", Got: string(t.issuer), OK: true}
 		key := authn.Check{What: "key (kid)", Got: t.KeyID, Want: "one of " + authn.List(s.ids()), OK: kind != authn.Unknown}
 		signature := authn.Check{What: "signature", Got: "good", OK: true}
 		switch kind {

@@ -155,12 +155,15 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 	if len(token) > compact.MaxSize {
 		return nil, errNoJWT
 	}
+	t, err := v.read(ctx, token)
+	if err != nil {
+		return nil, err
+	}
 	now := time.Now()
 	key := v.signed.Key("", token, nil)
 	c := v.signed.Lookup(key, now)
 	if c == nil {
-		var err error
-		if c, err = v.verify(ctx, token); err != nil {
+		if c, err = v.verify(ctx, t); err != nil {
 			return nil, err
 		}
 		if c.Fresh(now) {
@@ -174,34 +177,45 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 	return res, nil
 }
 
-// verify settles what a token says. The issuer chooses, before the signature is
-// verified, only whose token it is.
-func (v *Verifier) verify(ctx context.Context, token string) (*claims, error) {
+// A claimed token is one that says that it is ours.
+type claimed struct {
+	*compact.Token
+	payload compact.Object
+	issuer  []byte
+	method  identity.Method
+}
+
+// read returns a token that says that it is ours, which is settled before any work
+// is spent on it. Before the signature is verified that chooses only the keys.
+func (v *Verifier) read(ctx context.Context, token string) (claimed, error) {
 	t, payload, err := compact.Read(ctx, token)
 	if err != nil {
-		return nil, unread(err)
+		return claimed{}, unread(err)
 	}
 	iss, err := payload.Text("iss")
 	if err != nil {
-		return nil, errForeign
+		return claimed{}, errForeign
 	}
 	// An issuer may have the name of the legacy one; the claims tell them apart.
 	ours := slices.ContainsFunc(v.issuers, func(name string) bool { return name == string(iss) })
-	legacy := string(iss) == LegacyIssuer && !(ours && payload.Has("kubernetes.io"))
-	if !ours && !legacy {
-		return nil, v.foreign(iss)
+	switch {
+	case string(iss) == LegacyIssuer && !(ours && payload.Has("kubernetes.io")):
+		return claimed{t, payload, iss, identity.LegacyServiceAccount}, nil
+	case ours:
+		return claimed{t, payload, iss, identity.ServiceAccount}, nil
 	}
-	method := identity.ServiceAccount
-	if legacy {
-		method = identity.LegacyServiceAccount
-	}
-	keys, key, err := v.proven(ctx, t)
+	return claimed{}, v.foreign(iss)
+}
+
+// verify settles what a token says.
+func (v *Verifier) verify(ctx context.Context, t claimed) (*claims, error) {
+	keys, key, err := v.proven(ctx, t.Token)
 	if err != nil {
-		return nil, keys.unread(method, iss, t, err)
+		return nil, keys.unread(t, err)
 	}
-	c, err := readClaims(payload, legacy)
+	c, err := readClaims(t.payload, t.method == identity.LegacyServiceAccount)
 	if err != nil {
-		return nil, keys.unread(method, iss, t, err)
+		return nil, keys.unread(t, err)
 	}
 	c.who.Credential.Digest, c.who.Credential.KeyID = t.Digest(), key.ID
 	c.keys = keys.inForce
