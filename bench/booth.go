@@ -170,8 +170,8 @@ func (b *booth) build(tokenFile string, issuers, remember int) error {
 	return nil
 }
 
-// buildOurs does what internal/server does.
-func (b *booth) buildOurs(tokenFile string, issuers, remember int) (authn.Authenticator, error) {
+// buildOurs does what internal/server does, with more verifiers behind the others.
+func (b *booth) buildOurs(tokenFile string, issuers, remember int, more ...authn.TokenVerifier) (authn.Authenticator, error) {
 	clients, err := clientcert.OpenBundle(b.clients, nil)
 	if err != nil {
 		return nil, err
@@ -209,7 +209,8 @@ func (b *booth) buildOurs(tokenFile string, issuers, remember int) (authn.Authen
 	if err != nil {
 		return nil, err
 	}
-	tokens := authn.Shortcut(static, verified.Tokens(table, authn.AnyBearer, authn.Tokens(static, b.stand(stripes), accounts, people)))
+	all := append([]authn.TokenVerifier{static, b.stand(stripes), accounts, people}, more...)
+	tokens := authn.Shortcut(static, verified.Tokens(table, authn.AnyBearer, authn.Tokens(all...)))
 	return authn.OrAnonymous(
 		authn.Chain(proxy, clientcert.New(clients), authn.Bearer(tokens), authn.WebSocket(tokens)),
 		anonymous.New(),

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -45,6 +44,9 @@ func credentials(t *measure.Table) error {
 	}
 	if err := b.remembered(t); err != nil {
 		return fmt.Errorf("remembered: %w", err)
+	}
+	if err := b.others(t); err != nil {
+		return fmt.Errorf("other ways: %w", err)
 	}
 	if err := b.unseen(t); err != nil {
 		return fmt.Errorf("not seen before: %w", err)
@@ -276,7 +278,7 @@ func (b *booth) check(c credential) error {
 		theirs = res.User.GetName()
 	}
 	if ours != c.want || theirs != c.want {
-		return fmt.Errorf("%s: %w: ours says %q, upstream %q, and it is %q", c.name, errors.New("wrong answer"), ours, theirs, c.want)
+		return fmt.Errorf("%s: %w: ours says %q, upstream %q, and it is %q", c.name, errWrong, ours, theirs, c.want)
 	}
 	return nil
 }

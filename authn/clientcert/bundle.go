@@ -34,8 +34,10 @@ type roots struct {
 	// members are the digests of the certificates, and certs these themselves.
 	members map[[sha256.Size]byte]bool
 	certs   []*x509.Certificate
-	// subjects are those of the certificates, as they are written in them.
-	subjects map[string]bool
+	// subjects are those of the certificates, as they are written in them, and
+	// authorities what names each of them.
+	subjects    map[string]bool
+	authorities map[*x509.Certificate]*authority
 	// inForce changes when another reading takes effect. The stamp is from before
 	// that: one that is taken by who has found the roots could be from after.
 	inForce *authn.Generation
@@ -65,7 +67,7 @@ func OpenBundle(path string, notify func(error)) (*Bundle, error) {
 func readRoots(data []byte) (*roots, error) {
 	r := &roots{
 		pool: x509.NewCertPool(), members: make(map[[sha256.Size]byte]bool), inForce: new(authn.Generation),
-		subjects: make(map[string]bool),
+		subjects: make(map[string]bool), authorities: make(map[*x509.Certificate]*authority),
 	}
 	r.rests = r.inForce.Stamp()
 	blocks, certs := bytes.Count(data, []byte("-----BEGIN CERTIFICATE-----")), 0
@@ -89,6 +91,7 @@ func readRoots(data []byte) (*roots, error) {
 		r.members[sha256.Sum256(cert.Raw)] = true
 		r.certs = append(r.certs, cert)
 		r.subjects[string(cert.RawSubject)] = true
+		r.authorities[cert] = newAuthority(cert)
 	}
 	if certs < blocks {
 		return nil, fmt.Errorf("%d of %d certificates are broken PEM", blocks-certs, blocks)

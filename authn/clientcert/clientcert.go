@@ -165,7 +165,7 @@ func (a *Authenticator) examine(certs []*x509.Certificate, roots *roots, now tim
 		}
 		return v, time.Time{}
 	}
-	who.Credential = Credential(a.method, chain)
+	who.Credential = roots.credential(a.method, chain)
 	from, until := validity(chain)
 	v.res = &authn.Result{Identity: who, Until: until, Rests: []authn.Stamp{roots.rests}}
 	return v, from

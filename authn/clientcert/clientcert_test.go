@@ -197,6 +197,39 @@ func keyID(ca *x509.Certificate) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
+// Each certificate of a chain is named by itself, up to the root.
+func TestCredentialsAbove(t *testing.T) {
+	root := newCA(t, "root")
+	upper := newCA(t, "upper")
+	cert, key := root.issue(t, pkix.Name{CommonName: "middle"}, func(c *x509.Certificate) {
+		c.IsCA, c.BasicConstraintsValid, c.KeyUsage, c.ExtKeyUsage = true, true, x509.KeyUsageCertSign, nil
+	})
+	middle := &ca{cert, key}
+	b, _ := bundle(t, nil, upper.cert, root.cert)
+	leaf, _ := middle.issue(t, pkix.Name{CommonName: "jane"})
+	res, err := clientcert.New(b).Authenticate(request(leaf, middle.cert))
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain := []*x509.Certificate{leaf, middle.cert, root.cert}
+	c := &res.Identity.Credential
+	for i, cert := range chain {
+		signer := chain[min(i+1, len(chain)-1)]
+		if c == nil {
+			t.Fatalf("the chain ends before number %d", i)
+		}
+		if c.Issuer != "X509SHA256="+sha256Hex(root.cert.Raw) || c.ID != "X509SHA256="+sha256Hex(cert.Raw) || c.IssuerName != "CN="+signer.Subject.CommonName ||
+			c.Serial != cert.SerialNumber.Text(16) || c.Digest != sha256Hex(cert.RawTBSCertificate) || c.KeyID != keyID(signer) ||
+			!c.IssuedAt.Equal(cert.NotBefore) || !c.ExpiresAt.Equal(cert.NotAfter) || c.Method != identity.ClientCertificate {
+			t.Errorf("number %d: %+v", i, c)
+		}
+		c = c.Above
+	}
+	if c != nil {
+		t.Errorf("above the root %+v", c)
+	}
+}
+
 // The name of the issuer keeps the order that it has in the certificate.
 func TestIssuerName(t *testing.T) {
 	root := newCA(t, "root", func(c *x509.Certificate) {

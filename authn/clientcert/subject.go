@@ -1,6 +1,7 @@
 package clientcert
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -44,33 +45,84 @@ func identify(leaf *x509.Certificate) (*identity.Identity, error) {
 // is its own, the last one is trusted for itself. Whoever calls it has verified
 // them, or believes nothing of it.
 func Credential(method identity.Method, chain []*x509.Certificate) identity.Credential {
-	leaf, signer := chain[0], chain[0]
-	c := identity.Credential{
-		Method:     method,
-		Issuer:     fingerprint(chain[len(chain)-1]),
-		ID:         fingerprint(leaf),
-		IssuerName: issuerName(leaf),
-		Serial:     leaf.SerialNumber.Text(16),
-		Digest:     digest(leaf.RawTBSCertificate),
-		IssuedAt:   leaf.NotBefore,
-		ExpiresAt:  leaf.NotAfter,
+	return newAuthority(chain[len(chain)-1]).credentialOf(method, chain)
+}
+
+// credential is [Credential] for a chain to one of r.
+func (r *roots) credential(method identity.Method, chain []*x509.Certificate) identity.Credential {
+	if root := r.authorities[chain[len(chain)-1]]; root != nil {
+		return root.credentialOf(method, chain)
 	}
-	if len(chain) > 1 {
-		signer = chain[1]
-		above := Credential(identity.ClientCertificate, chain[1:])
-		c.Above = &above
+	return Credential(method, chain) // a copy of one of them
+}
+
+// credentialOf is [Credential] for a chain to root.
+func (root *authority) credentialOf(method identity.Method, chain []*x509.Certificate) identity.Credential {
+	above, key := root.credential, root.key
+	if len(chain) == 1 {
+		above = nil
 	}
-	key := sha256.Sum256(signer.RawSubjectPublicKeyInfo)
-	c.KeyID = base64.RawURLEncoding.EncodeToString(key[:])
+	for i := len(chain) - 2; i > 0; i-- {
+		between := name(identity.ClientCertificate, chain[i], root)
+		between.KeyID, between.Above = key, above
+		above, key = &between, keyDigest(chain[i])
+	}
+	c := name(method, chain[0], root)
+	c.KeyID, c.Above = key, above
 	return c
+}
+
+// name names a certificate below root by itself.
+func name(method identity.Method, cert *x509.Certificate, root *authority) identity.Credential {
+	c := identity.Credential{
+		Method:    method,
+		Issuer:    root.credential.ID,
+		ID:        fingerprint(cert),
+		Serial:    cert.SerialNumber.Text(16),
+		Digest:    digest(cert.RawTBSCertificate),
+		IssuedAt:  cert.NotBefore,
+		ExpiresAt: cert.NotAfter,
+	}
+	if bytes.Equal(cert.RawIssuer, root.subject) {
+		c.IssuerName = root.name
+	} else {
+		c.IssuerName = issuerName(cert)
+	}
+	return c
+}
+
+// An authority is a root, with what names it in the credentials below it.
+type authority struct {
+	subject    []byte
+	name       string // that as text
+	key        string // what names its key
+	credential *identity.Credential
+}
+
+func newAuthority(root *x509.Certificate) *authority {
+	a := &authority{subject: root.RawSubject, name: rawName(root.RawSubject, root.Subject), key: keyDigest(root)}
+	self := identity.Credential{ID: fingerprint(root)}
+	a.credential = &self // for name
+	self = name(identity.ClientCertificate, root, a)
+	// As if it had signed itself, which is all that is known of who did.
+	self.KeyID = a.key
+	return a
+}
+
+// keyDigest names the key of a certificate.
+func keyDigest(cert *x509.Certificate) string {
+	sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // issuerName returns the subject of the issuer as it stands in the certificate:
 // [pkix.Name.String] puts the parts of one into an order of its own.
-func issuerName(cert *x509.Certificate) string {
+func issuerName(cert *x509.Certificate) string { return rawName(cert.RawIssuer, cert.Issuer) }
+
+func rawName(raw []byte, parsed pkix.Name) string {
 	var name pkix.RDNSequence
-	if rest, err := asn1.Unmarshal(cert.RawIssuer, &name); err != nil || len(rest) > 0 {
-		return cert.Issuer.String()
+	if rest, err := asn1.Unmarshal(raw, &name); err != nil || len(rest) > 0 {
+		return parsed.String()
 	}
 	return name.String()
 }
@@ -104,7 +156,9 @@ func fingerprint(cert *x509.Certificate) string { return "X509SHA256=" + digest(
 
 func digest(data []byte) string {
 	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], sum[:])
+	return string(text[:])
 }
 
 // describe names a certificate for the operator, as Kubernetes does.
