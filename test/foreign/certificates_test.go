@@ -184,6 +184,7 @@ func TestCertificates(t *testing.T) {
 		}
 	})
 	t.Run("zlint", func(t *testing.T) { lint(t, dir, files) })
+	t.Run("status", func(t *testing.T) { w.statuses(t, dir, files, all) })
 }
 
 // lint has every certificate linted by the rules of RFC 5280.
