@@ -152,10 +152,10 @@ func (l *List) read(ctx context.Context) (map[string]ledger.Row, error) {
 		for _, row := range page.Rows {
 			all[row.Name] = row
 		}
-		if page.Left == 0 {
+		if !page.More {
 			return all, nil
 		}
-		in.After, in.Revision = page.Last, page.Revision
+		in.After, in.Window, in.Revision = page.After, page.Window, page.Revision
 	}
 }
 

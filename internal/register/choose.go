@@ -1,6 +1,7 @@
 package register
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -60,6 +61,9 @@ func Choose(selector fields.Selector, now time.Time) (Query, error) {
 		switch value, of := r.Value, known[r.Field]; {
 		case of != nil:
 			wants = append(wants, func(e *Entry) bool { return (of(e) == value) == equal })
+			if equal && r.Field != FieldName && value != "" {
+				q.Has = append(q.Has, stored(value))
+			}
 		case r.Field == FieldGroup:
 			wants = append(wants, func(e *Entry) bool { return slices.Contains(e.Groups, value) == equal })
 		case r.Field == FieldEndsBefore || r.Field == FieldExpired:
@@ -76,6 +80,12 @@ func Choose(selector fields.Selector, now time.Time) (Query, error) {
 		}
 	}
 	return q, nil
+}
+
+// stored returns a text as it stands in the value of a row.
+func stored(text string) []byte {
+	quoted, _ := json.Marshal(text) // a text
+	return quoted
 }
 
 // bound takes a requirement about the end of credentials into the bounds.

@@ -1,20 +1,21 @@
 package register
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"gatehouse.dev/gatehouse/internal/etcd/ledger"
 )
 
 const (
-	// scanPage is how many rows are read at once. Etcd counts all that are left
-	// for each page, so it pays to read many.
-	scanPage = 4096
+	// scanPage is how many rows are read at once.
+	scanPage = 2048
 	// shownPage is how many entries that are wanted have their last use looked up
 	// and are handed on together.
 	shownPage = 128
@@ -28,6 +29,9 @@ var ErrContinue = errors.New("the continue token is not one of this list")
 type Query struct {
 	// Wants says of each whether it is. Nil wants all.
 	Wants func(*Entry) bool
+	// Has are texts that are in the stored form of all that are wanted, so that
+	// most others need not be read.
+	Has [][]byte
 	// From and Until bound when the credentials end: not before From, and before
 	// Until. Zero is no bound. Only what is in between is looked at.
 	From, Until time.Time
@@ -42,10 +46,8 @@ type Query struct {
 type Listing struct {
 	// Revision is that of the store that the whole list is of.
 	Revision int64
-	// Continue is where to go on, or "" at the end; and Left how many entries are
-	// still to be looked at there.
+	// Continue is where to go on, or "" at the end.
 	Continue string
-	Left     int64
 }
 
 // place is what a continue token holds.
@@ -90,27 +92,23 @@ func (r *Register) List(ctx context.Context, q Query, show func([]*Entry) error)
 		return Listing{}, err
 	}
 	l := lister{Register: r, query: q, show: show, place: from}
-	for {
+	for done := false; !done; {
 		page, err := r.store.Page(ctx, ledger.Range{
-			After: l.place.After, From: q.From, Until: q.Until, Revision: l.place.Revision, Most: l.pageSize(),
+			After: l.place.After, From: q.From, Until: q.Until, Revision: l.place.Revision, Most: l.pageSize(), Window: l.window,
 		})
 		if err != nil {
 			return Listing{}, fmt.Errorf("listing credentials: %w", err)
 		}
-		l.place.Revision = page.Revision
-		done, err := l.take(ctx, &page)
-		if err != nil {
+		l.place.Revision, l.window = page.Revision, page.Window
+		if done, err = l.take(ctx, &page); err != nil {
 			return Listing{}, err
-		}
-		if done {
-			break
 		}
 	}
 	if err := l.flush(ctx); err != nil {
 		return Listing{}, err
 	}
-	out := Listing{Revision: l.place.Revision, Left: l.left}
-	if l.left > 0 {
+	out := Listing{Revision: l.place.Revision}
+	if l.more {
 		out.Continue = l.place.encode()
 	}
 	return out, nil
@@ -119,10 +117,11 @@ func (r *Register) List(ctx context.Context, q Query, show func([]*Entry) error)
 // A lister is the state of one list.
 type lister struct {
 	*Register
-	query Query
-	show  func([]*Entry) error
-	place place
-	left  int64
+	query  Query
+	show   func([]*Entry) error
+	place  place
+	window int64
+	more   bool
 
 	looked, wanted int
 	// rows and entries are those that are wanted and not shown yet.
@@ -132,16 +131,30 @@ type lister struct {
 
 func (l *lister) pageSize() int {
 	if l.query.Most > 0 && l.query.Wants == nil {
-		return min(l.query.Most-l.wanted, scanPage)
+		return min(l.query.Most-l.wanted+1, scanPage)
 	}
 	return scanPage
 }
 
-// take looks at a page, and reports whether the list is at its end.
+// enough reports whether no more entries are to be looked at.
+func (l *lister) enough() bool {
+	return l.query.Most > 0 && l.wanted >= l.query.Most || l.query.Look > 0 && l.looked >= l.query.Look
+}
+
+// take looks at a page, and reports whether the list is at its end. There is more
+// of it only if there is one more entry to be looked at.
 func (l *lister) take(ctx context.Context, page *ledger.Page) (bool, error) {
 	for i := range page.Rows {
 		row := &page.Rows[i]
+		if l.enough() {
+			l.more = true
+			return true, nil
+		}
+		l.place.After = row.Place()
 		l.looked++
+		if slices.ContainsFunc(l.query.Has, func(has []byte) bool { return !bytes.Contains(row.Value, has) }) {
+			continue
+		}
 		e, err := read(row)
 		if err != nil {
 			return false, err
@@ -155,15 +168,9 @@ func (l *lister) take(ctx context.Context, page *ledger.Page) (bool, error) {
 				return false, err
 			}
 		}
-		full := l.query.Most > 0 && l.wanted >= l.query.Most
-		tired := l.query.Look > 0 && l.looked >= l.query.Look
-		if full || tired {
-			l.place.After, l.left = row.Place(), page.Left+int64(len(page.Rows)-i-1)
-			return true, nil
-		}
 	}
-	l.place.After, l.left = page.Last, page.Left
-	return page.Left == 0, nil
+	l.place.After = page.After
+	return !page.More, nil
 }
 
 // flush shows what is wanted so far.

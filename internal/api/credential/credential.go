@@ -142,9 +142,6 @@ func (h *Handler) list(w http.ResponseWriter, r *http.Request, asked url.Values,
 		}
 	}
 	meta := metav1.ListMeta{Continue: listing.Continue, ResourceVersion: strconv.FormatInt(listing.Revision, 10)}
-	if query.Wants == nil && listing.Left > 0 {
-		meta.RemainingItemCount = &listing.Left
-	}
 	return page.end(meta)
 }
 

@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -58,7 +57,7 @@ type Row struct {
 	Revision int64
 }
 
-// Place is where the row is, for [Range].
+// Place is where the row is, for the After of a [Range].
 func (r *Row) Place() string { return encodeEnd(r.Ends) + "/" + r.Name }
 
 // A Ledger is all rows below a prefix. Use [New]. Its methods may be called at
@@ -121,72 +120,6 @@ func (l *Ledger) Get(ctx context.Context, name string) (Row, bool, error) {
 	out, err := l.row(row.Kvs[0])
 	out.Mark = mark
 	return out, err == nil, err
-}
-
-// A Range says which rows a page is of.
-type Range struct {
-	// After is the place of the last row of the page before, or "".
-	After string
-	// From and Until bound when the rows end: not before From, and before Until.
-	// Zero is no bound.
-	From, Until time.Time
-	// Revision is that of the first page, or 0 for the present.
-	Revision int64
-	// Most is how many rows there are on the page at most.
-	Most int
-}
-
-// A Page is a part of the ledger, in the order in which the rows end. The marks
-// are not set; see [Ledger.Marks].
-type Page struct {
-	Rows []Row
-	// Last is the place of the last of them, for the next page.
-	Last string
-	// Left is how many there are behind the page.
-	Left     int64
-	Revision int64
-}
-
-// Page returns the first rows of a range.
-func (l *Ledger) Page(ctx context.Context, r Range) (Page, error) {
-	begin := l.prefix + rows + encodeFirst(r.From)
-	if r.After != "" {
-		begin = max(begin, l.prefix+rows+r.After+"\x00")
-	}
-	end := clientv3.GetPrefixRangeEnd(l.prefix + rows)
-	if !r.Until.IsZero() {
-		end = l.prefix + rows + encodeEnd(r.Until)
-	}
-	if begin >= end {
-		return Page{Revision: r.Revision}, nil
-	}
-	options := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(int64(r.Most))}
-	if r.Revision > 0 {
-		options = append(options, clientv3.WithRev(r.Revision))
-	}
-	got, err := l.client.Get(ctx, begin, options...)
-	if errors.Is(err, rpctypes.ErrCompacted) {
-		return Page{}, fmt.Errorf("%w: revision %d", ErrGone, r.Revision)
-	}
-	if err != nil {
-		return Page{}, fmt.Errorf("reading rows: %w", err)
-	}
-	page := Page{Left: got.Count - int64(len(got.Kvs)), Revision: got.Header.Revision}
-	if r.Revision > 0 {
-		page.Revision = r.Revision
-	}
-	page.Rows = make([]Row, 0, len(got.Kvs))
-	for _, kv := range got.Kvs {
-		row, err := l.row(kv)
-		if err != nil {
-			return Page{}, err
-		}
-		page.Rows = append(page.Rows, row)
-	}
-	if n := len(page.Rows); n > 0 {
-		page.Last = page.Rows[n-1].Place()
-	}
-	return page, nil
 }
 
 // Count returns how many rows there are.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +47,67 @@ func names(rows []ledger.Row) string {
 	return strings.Join(all, " ")
 }
 
+// pages returns the rows of all pages of a range, of which there are few.
+func pages(t *testing.T, l *ledger.Ledger, r ledger.Range) []ledger.Row {
+	t.Helper()
+	var all []ledger.Row
+	for range 50 {
+		page, err := l.Page(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page.Rows) > r.Most {
+			t.Errorf("%d rows on a page of %d", len(page.Rows), r.Most)
+		}
+		all = append(all, page.Rows...)
+		if r.After, r.Window, r.Revision = page.After, page.Window, page.Revision; !page.More {
+			return all
+		}
+	}
+	t.Fatalf("there is no end to %q", names(all))
+	return nil
+}
+
+// A dense range is read through small windows, and a sparse one through large
+// ones; nothing falls between them.
+func TestWindows(t *testing.T) {
+	l, _ := open(t)
+	now := time.Now().Unix()
+	var rows []ledger.Row
+	for i := range 1500 {
+		end := now + int64(i/3) // three in each second
+		if i%100 == 0 {
+			end = now + int64(i)*1_000_000
+		}
+		rows = append(rows, ledger.Row{Name: fmt.Sprintf("r%04d", i), Ends: at(end)})
+	}
+	for some := range slices.Chunk(rows, ledger.MaxRows) {
+		put(t, l, some...)
+	}
+	seen := map[string]bool{}
+	r := ledger.Range{Most: 10}
+	asked, last := 0, time.Time{}
+	for {
+		page, err := l.Page(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked++
+		for _, row := range page.Rows {
+			if seen[row.Name] || row.Ends.Before(last) {
+				t.Fatalf("%s is there twice, or too late", row.Name)
+			}
+			seen[row.Name], last = true, row.Ends
+		}
+		if r.After, r.Window, r.Revision = page.After, page.Window, page.Revision; !page.More {
+			break
+		}
+	}
+	if len(seen) != len(rows) || asked > 400 {
+		t.Errorf("%d of %d rows, asked %d times", len(seen), len(rows), asked)
+	}
+}
+
 func TestOrder(t *testing.T) {
 	l, client := open(t)
 	// What lies beside the ledger is none of its rows.
@@ -65,20 +127,21 @@ func TestOrder(t *testing.T) {
 		name string
 		in   ledger.Range
 		want string
-		left int64
 	}{
-		{"all", ledger.Range{Most: 10}, "soon a b late beyond never", 0},
-		{"a page", ledger.Range{Most: 2}, "soon a", 4},
-		{"from", ledger.Range{Most: 10, From: at(100)}, "a b late beyond never", 0},
-		{"until", ledger.Range{Most: 10, Until: at(100)}, "soon", 0},
-		{"between", ledger.Range{Most: 10, From: at(100), Until: at(101)}, "a b", 0},
-		{"nothing between", ledger.Range{Most: 10, From: at(101), Until: at(100)}, "", 0},
-		{"before everything", ledger.Range{Most: 10, Until: at(1)}, "", 0},
+		{"all", ledger.Range{Most: 10}, "soon a b late beyond never"},
+		{"pages", ledger.Range{Most: 2}, "soon a b late beyond never"},
+		{"one by one", ledger.Range{Most: 1}, "soon a b late beyond never"},
+		{"from", ledger.Range{Most: 10, From: at(100)}, "a b late beyond never"},
+		{"until", ledger.Range{Most: 10, Until: at(100)}, "soon"},
+		{"between", ledger.Range{Most: 1, From: at(100), Until: at(101)}, "a b"},
+		{"nothing between", ledger.Range{Most: 10, From: at(101), Until: at(100)}, ""},
+		{"before everything", ledger.Range{Most: 10, Until: at(1)}, ""},
+		{"far away", ledger.Range{Most: 10, From: at(math.MaxUint32)}, "late beyond never"},
+		{"what never ends", ledger.Range{Most: 10, From: at(math.MaxInt64)}, "never"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			page, err := l.Page(t.Context(), tt.in)
-			if got := names(page.Rows); err != nil || got != tt.want || page.Left != tt.left {
-				t.Errorf("%q and %d more, %v; want %q and %d", got, page.Left, err, tt.want, tt.left)
+			if got := names(pages(t, l, tt.in)); got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
 			}
 		})
 	}
@@ -111,10 +174,9 @@ func TestPagesAreOfOneMoment(t *testing.T) {
 	if err := l.Remove(t.Context(), []ledger.Row{{Name: "4", Ends: at(100)}}); err != nil {
 		t.Fatal(err)
 	}
-	next := ledger.Range{After: first.Last, Revision: first.Revision, Most: 10}
-	second, err := l.Page(t.Context(), next)
-	if got := names(first.Rows) + "|" + names(second.Rows); err != nil || got != "0 1|2 3 4" || second.Revision != first.Revision {
-		t.Errorf("pages are %s, %v", got, err)
+	next := ledger.Range{After: first.After, Revision: first.Revision, Most: 10}
+	if got := names(first.Rows) + "|" + names(pages(t, l, next)); got != "0 1|2 3 4" {
+		t.Errorf("pages are %s", got)
 	}
 	if _, err := client.Compact(t.Context(), first.Revision+2); err != nil {
 		t.Fatal(err)
@@ -138,14 +200,14 @@ func TestMarks(t *testing.T) {
 	if err := l.Mark(t.Context(), marks); err != nil {
 		t.Fatal(err)
 	}
-	page, err := l.Page(t.Context(), ledger.Range{Most: 1000})
-	if err != nil || len(page.Rows) != 100 {
-		t.Fatalf("%d rows, %v: a mark makes no row", len(page.Rows), err)
+	rows := pages(t, l, ledger.Range{Most: 1000})
+	if len(rows) != 100 {
+		t.Fatalf("%d rows: a mark makes no row", len(rows))
 	}
-	if err := l.Marks(t.Context(), page.Rows); err != nil {
+	if err := l.Marks(t.Context(), rows); err != nil {
 		t.Fatal(err)
 	}
-	for i, r := range page.Rows {
+	for i, r := range rows {
 		if r.Mark != uint32(i) {
 			t.Errorf("row %s has mark %d", r.Name, r.Mark)
 		}

@@ -82,7 +82,7 @@ func (l *Ledger) Remove(ctx context.Context, all []Row) error {
 func (l *Ledger) Sweep(ctx context.Context, before time.Time) (int, error) {
 	swept := 0
 	for {
-		page, err := l.Page(ctx, Range{Until: before, Most: MaxRows})
+		page, err := l.Page(ctx, Range{Until: before, Most: MaxRows, Window: whole})
 		if err != nil || len(page.Rows) == 0 {
 			return swept, err
 		}
@@ -106,6 +106,6 @@ func (l *Ledger) Endless(ctx context.Context, visit func(Row) error) error {
 				return err
 			}
 		}
-		after = page.Last
+		after = page.After
 	}
 }
