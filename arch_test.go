@@ -57,6 +57,7 @@ var sideways = []edge{
 	{"internal/authorizers", "authz/webhook"},
 	{"internal/issuers", "authn/jwt"},
 	{"internal/listener", "internal/turns"},
+	{"internal/revocation", "authn/clientcert"},
 	{"internal/outcall", "internal/turns"},
 	{"internal/tarpit", "internal/turns"},
 	{"internal/api", "internal/api/..."},

@@ -47,6 +47,7 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 		newSnapshotCommand(stdout, stderr), newMigrateCommand(stdout, stderr), newEncryptionCommand(stdout, stderr),
 		newPasswordCommand(stdout, stderr), newTokenCommand(stdout, stderr),
 		newSigningKeysCommand(stdout), newExplainCommand(os.Stdin, stdout), newCertCommand(stdout, stderr), newCredentialsCommand(stdout), newWebhookCommand(stdout),
+		newRevokeCommand(os.Stdin, stdout),
 		newNodeCommand(os.Stdin, stdout, stderr),
 	)
 	root.AddCommand(newRunCommands(stderr)...)

@@ -20,6 +20,7 @@ import (
 	"gatehouse.dev/gatehouse/internal/controller/leader"
 	"gatehouse.dev/gatehouse/internal/controller/legacytokens"
 	"gatehouse.dev/gatehouse/internal/controller/namespaces"
+	"gatehouse.dev/gatehouse/internal/controller/revocations"
 	"gatehouse.dev/gatehouse/internal/controller/rootca"
 	"gatehouse.dev/gatehouse/internal/controller/serviceaccounts"
 	"gatehouse.dev/gatehouse/internal/controller/tokens"
@@ -58,6 +59,7 @@ func (s *Server) controllers() (*controller.Runner, error) {
 			Pods: i.pods, Leases: i.leases, PodStore: o.pods, LeaseStore: o.leases, Log: log,
 		}).Run},
 		{Name: "encryption", Run: s.rewriteSecrets},
+		{Name: "revocations", Run: (&revocations.Controller{Revocations: i.revocations, Store: o.revocations, Log: log}).Run},
 		s.registerKeeper(),
 		s.listController(),
 	}}
