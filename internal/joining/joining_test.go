@@ -345,13 +345,15 @@ func TestForbidden(t *testing.T) {
 		method, path string
 		code         int
 		want, mend   string
+		// pending is whether the same request may still give a certificate.
+		pending bool
 	}{
-		"to ask":      {"POST", "certificatesigningrequests", 403, "asking for a certificate", "system:node-bootstrapper"},
-		"to be there": {"POST", "certificatesigningrequests", 401, "asking for a certificate", "kubeadm token list"},
-		"to wait":     {"GET", "certificatesigningrequests", 403, "waiting for the certificate", "system:node-bootstrapper"},
-		"to register": {"POST", "nodes", 403, "registering the Node one", "the mode Node"},
-		"to act":      {"POST", "nodes", 401, "registering the Node one", "remove it and join again"},
-		"deleted":     {"GET", "certificatesigningrequests", 404, "was deleted", "join again"},
+		"to ask":      {"POST", "certificatesigningrequests", 403, "asking for a certificate", "system:node-bootstrapper", true},
+		"to be there": {"POST", "certificatesigningrequests", 401, "asking for a certificate", "kubeadm token list", true},
+		"to wait":     {"GET", "certificatesigningrequests", 403, "waiting for the certificate", "system:node-bootstrapper", true},
+		"to register": {"POST", "nodes", 403, "registering the Node one", "the mode Node", false},
+		"to act":      {"POST", "nodes", 401, "registering the Node one", "remove it and join again", false},
+		"deleted":     {"GET", "certificatesigningrequests", 404, "was deleted", "join again", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t)
@@ -361,8 +363,12 @@ func TestForbidden(t *testing.T) {
 				}
 				return 0
 			}
-			err := f.node(t).Join(t.Context())
+			n := f.node(t)
+			err := n.Join(t.Context())
 			refused(t, err, tt.want)
+			if _, err := os.Stat(filepath.Join(n.Folder, "node.key.pending")); (err == nil) != tt.pending {
+				t.Errorf("the key that waits: %v", err)
+			}
 			if hinted, ok := errors.AsType[*joining.Hinted](err); ok && !strings.Contains(hinted.Mend, tt.mend) {
 				t.Errorf("the hint is %q, want %q", hinted.Mend, tt.mend)
 			}

@@ -43,7 +43,7 @@ func (n *Node) request(ctx context.Context, client rest.Interface) (*certificate
 			return got, nil
 		}
 	}
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && !apierrors.IsForbidden(err) && !apierrors.IsUnauthorized(err) {
 		// That request will never give a certificate; the next one needs another
 		// key to have another name.
 		err = errors.Join(err, os.Remove(n.file(pendingFile)))
