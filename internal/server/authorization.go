@@ -48,7 +48,16 @@ func (s *Server) followPods(i *informers) error {
 	if !s.authorizer.Uses(authorizers.Node) {
 		return nil
 	}
-	return follow(i.pods, s.nodes.SetPod, func(p *corev1.Pod) { s.nodes.DeletePod(p.Namespace, p.Name) })
+	took := s.metrics.NodeGraph()
+	return follow(i.pods, func(p *corev1.Pod) {
+		start := time.Now()
+		s.nodes.SetPod(p)
+		took("AddPod", time.Since(start))
+	}, func(p *corev1.Pod) {
+		start := time.Now()
+		s.nodes.DeletePod(p.Namespace, p.Name)
+		took("DeletePod", time.Since(start))
+	})
 }
 
 // follow calls set for what is new or changed, and unset for what is gone.
