@@ -1,6 +1,7 @@
 package metrics_test
 
 import (
+	"context"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -10,6 +11,16 @@ import (
 	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/metrics"
 )
+
+// says knows the tokens that are in it.
+type says map[string]*authn.Result
+
+func (s says) VerifyToken(_ context.Context, token string, _ []string) (*authn.Result, error) {
+	if res := s[token]; res != nil {
+		return res, nil
+	}
+	return nil, authn.Refuse(authn.AnyBearer, authn.Unknown, "not among them")
+}
 
 func TestHandler(t *testing.T) {
 	r := metrics.New("v1.2.3")
@@ -44,6 +55,13 @@ func TestHandler(t *testing.T) {
 
 	r.Passwords(func() metrics.Passwords { return metrics.Passwords{Waiting: 6, Right: 8, Wrong: 9} })
 
+	said := r.Verifying(says{"good": &authn.Result{Identity: &identity.Identity{Name: "jane"}}})
+	for _, token := range []string{"good", "bad", "good", "worse", "good"} {
+		if res, err := said.VerifyToken(t.Context(), token, nil); (res == nil) != (token != "good") || (err == nil) != (token == "good") {
+			t.Errorf("%s: %v, %v", token, res, err)
+		}
+	}
+
 	w := httptest.NewRecorder()
 	r.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	for _, line := range []string{
@@ -62,6 +80,9 @@ func TestHandler(t *testing.T) {
 		`apiserver_client_certificate_expiration_seconds_bucket{le="3600"} 2`,
 		`authentication_token_cache_request_total{status="hit"} 12`,
 		`authentication_token_cache_request_total{status="miss"} 2`,
+		`authentication_token_cache_fetch_total{status="ok"} 3`,
+		`authentication_token_cache_fetch_total{status="error"} 2`,
+		`authentication_token_cache_active_fetch_count{status="in_flight"} 0`,
 		`authorization_attempts_total{result="no-opinion"} 1`,
 		`apiserver_impersonation_attempts_total{decision="allowed",mode="user-info"} 1`,
 		`apiserver_impersonation_attempts_total{decision="denied",mode=""} 1`,

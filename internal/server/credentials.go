@@ -105,7 +105,7 @@ func (s *Server) identify(objects serviceaccount.Objects, digestKey []byte) (*cr
 	if err != nil {
 		return nil, err
 	}
-	c.tokens = verified.Tokens(table, authn.AnyBearer, presented)
+	c.tokens = verified.Tokens(table, authn.AnyBearer, s.metrics.Verifying(presented))
 	if cfg.Authentication.TokenFile != "" {
 		c.tokens = authn.Shortcut(tokens[0], c.tokens)
 	}
