@@ -119,6 +119,10 @@ func keyDigest(cert *x509.Certificate) string {
 // [pkix.Name.String] puts the parts of one into an order of its own.
 func issuerName(cert *x509.Certificate) string { return rawName(cert.RawIssuer, cert.Issuer) }
 
+// SubjectName returns the subject of an authority in the form that
+// [identity.Credential.IssuerName] has of what it issues.
+func SubjectName(ca *x509.Certificate) string { return rawName(ca.RawSubject, ca.Subject) }
+
 func rawName(raw []byte, parsed pkix.Name) string {
 	var name pkix.RDNSequence
 	if rest, err := asn1.Unmarshal(raw, &name); err != nil || len(rest) > 0 {

@@ -12,6 +12,7 @@ import (
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 
+	"gatehouse.dev/gatehouse/authn/clientcert"
 	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/config"
 	"gatehouse.dev/gatehouse/internal/controller"
@@ -196,7 +197,7 @@ func (s *Server) recognizers(signers []*signing.Signer) []csrapproving.Recognize
 		}
 	}
 	return append(csrapproving.Kubelets(s.authorizer),
-		csrapproving.Renewals{Signers: renew, Issued: s.heldCertificate, Log: s.log},
+		csrapproving.Renewals{Signers: renew, Issued: s.heldCertificates(renew), Judge: s.revoked.Judge, Log: s.log},
 		csrapproving.Own{Signers: approve, Authorizer: s.authorizer})
 }
 
@@ -222,19 +223,33 @@ func (s *Server) recordSigned(ctx context.Context, issued *csrsigning.Issued) er
 	return s.register.Record(ctx, e)
 }
 
-// heldCertificate returns a certificate that was signed for a request.
-func (s *Server) heldCertificate(ctx context.Context, digest string) (*csrapproving.Held, error) {
-	credential := identity.Credential{Method: identity.ClientCertificate, Digest: digest}
-	e, err := s.register.Find(ctx, register.NameOf(&credential))
-	if err != nil || e == nil || e.Renewable == nil {
-		return nil, err
+// heldCertificates finds the certificates that were signed for requests, as far
+// as the CA that has signed them is still the one of their signer: of another
+// one it cannot be told whether it was taken back.
+func (s *Server) heldCertificates(signers map[string]*signing.Signer) func(context.Context, string) (*csrapproving.Held, error) {
+	return func(ctx context.Context, digest string) (*csrapproving.Held, error) {
+		credential := identity.Credential{Method: identity.ClientCertificate, Digest: digest}
+		e, err := s.register.Find(ctx, register.NameOf(&credential))
+		if err != nil || e == nil || e.Renewable == nil || signers[e.Signer] == nil {
+			return nil, err
+		}
+		authority, err := signers[e.Signer].Authority()
+		if err != nil {
+			return nil, err
+		}
+		above := clientcert.Credential(identity.ClientCertificate, []*x509.Certificate{authority.Certificate()})
+		if above.ID != e.Issuer {
+			return nil, nil
+		}
+		credential.Issuer, credential.ID, credential.Serial = e.Issuer, e.ID, e.Serial
+		credential.IssuerName = clientcert.SubjectName(authority.Certificate())
+		credential.KeyID, credential.Above = e.KeyID, &above
+		credential.IssuedAt, credential.ExpiresAt = e.Issued.Add(-pki.Backdate), e.Expires
+		return &csrapproving.Held{
+			Signer: e.Signer, First: time.Unix(e.Renewable.First, 0), Holder: e.Renewable.Holder, Expires: e.Expires,
+			Identity: &identity.Identity{Name: e.User, Groups: identity.WithAuthenticated(e.User, e.Groups), Credential: credential},
+		}, nil
 	}
-	credential.Issuer, credential.ID, credential.Serial, credential.KeyID = e.Issuer, e.ID, e.Serial, e.KeyID
-	credential.IssuedAt, credential.ExpiresAt = e.Issued, e.Expires
-	return &csrapproving.Held{
-		Signer: e.Signer, First: time.Unix(e.Renewable.First, 0), Holder: e.Renewable.Holder, Expires: e.Expires,
-		Identity: &identity.Identity{Name: e.User, Groups: identity.WithAuthenticated(e.User, e.Groups), Credential: credential},
-	}, nil
 }
 
 // warnOfStrangers says which client certificates would be signed by a CA whose

@@ -39,8 +39,7 @@ type Renewals struct {
 	// issued it, or has forgotten it.
 	Issued func(ctx context.Context, digest string) (*Held, error)
 	// Judge returns why somebody is not let in any more, or nil: the certificate
-	// may have been taken back since the request was made. It may be nil, where
-	// nothing is taken back.
+	// may have been taken back since the request was made.
 	Judge func(who *identity.Identity) error
 	Log   *slog.Logger
 }
@@ -64,11 +63,9 @@ func (r Renewals) Recognize(ctx context.Context, object *signingRequest, request
 		r.Log.InfoContext(ctx, "a certificate is not renewed without a person", "request", object.Name, "signer", signer.Name, "user", object.Spec.Username, "err", err)
 		return nil, "", nil
 	}
-	if r.Judge != nil {
-		if err := r.Judge(held.Identity); err != nil {
-			r.Log.WarnContext(ctx, "a certificate that was taken back is not renewed", "request", object.Name, "signer", signer.Name, "user", object.Spec.Username, "err", err)
-			return nil, "", nil
-		}
+	if err := r.Judge(held.Identity); err != nil {
+		r.Log.WarnContext(ctx, "a certificate that was taken back is not renewed", "request", object.Name, "signer", signer.Name, "user", object.Spec.Username, "err", err)
+		return nil, "", nil
 	}
 	return &Approval{
 		Reason:  "Renewed",
