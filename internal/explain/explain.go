@@ -108,11 +108,16 @@ type User struct {
 	UID      string   `json:"uid,omitempty"`
 	Groups   []string `json:"groups,omitempty"`
 	// MoreGroups is how many groups there are besides.
-	MoreGroups   int        `json:"moreGroups,omitempty"`
-	Method       string     `json:"method,omitempty"`
-	Issuer       string     `json:"issuer,omitempty"`
-	CredentialID string     `json:"credentialID,omitempty"`
-	Expires      *time.Time `json:"expires,omitempty"`
+	MoreGroups   int    `json:"moreGroups,omitempty"`
+	Method       string `json:"method,omitempty"`
+	Issuer       string `json:"issuer,omitempty"`
+	CredentialID string `json:"credentialID,omitempty"`
+	// Digest is the SHA-256 of what the signature of the credential covers.
+	Digest string `json:"digest,omitempty"`
+	// Registered is the name of the credential's entry in the register of what was
+	// issued, if there is one.
+	Registered string     `json:"registered,omitempty"`
+	Expires    *time.Time `json:"expires,omitempty"`
 	// Impersonator is who acts as the user.
 	Impersonator string `json:"impersonator,omitempty"`
 }
@@ -185,6 +190,7 @@ func userOf(who *identity.Identity) *User {
 	u := &User{
 		Username: cut(who.Name, maxName), UID: cut(who.UID, maxName),
 		Method: string(who.Credential.Method), Issuer: cut(who.Credential.Issuer, maxName), CredentialID: cut(who.Credential.ID, maxName),
+		Digest: who.Credential.Digest,
 	}
 	for _, g := range who.Groups[:min(len(who.Groups), maxGroups)] {
 		u.Groups = append(u.Groups, cut(g, maxName))

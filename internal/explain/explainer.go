@@ -36,6 +36,9 @@ type Explainer struct {
 	// Judge, which may be nil, says what was taken back.
 	Judge      func(*identity.Identity) error
 	Authorizer Authorizer
+	// Registered, which may be nil, returns the name of a credential's entry in the
+	// register of what was issued, or "" if there is none or nobody can tell.
+	Registered func(context.Context, *identity.Credential) string
 	// Attributes says what a request asks for.
 	Attributes func(*http.Request) (authz.Attributes, error)
 }
@@ -71,6 +74,7 @@ func (e *Explainer) Find(ctx context.Context, name string) (*Explanation, error)
 	}
 	for i := range out.Status.Requests {
 		e.asOfNow(ctx, &out.Status.Requests[i])
+		e.register(ctx, &out.Status.Requests[i])
 	}
 	return out, nil
 }
@@ -107,6 +111,18 @@ func (e *Explainer) asOfNow(ctx context.Context, r *Request) {
 		then.Now += fmt.Sprintf(" (judged without %d of the groups, which were not recorded)", r.User.MoreGroups)
 	}
 	r.Authorization = &then
+}
+
+// register adds where the credential of a request is in the register.
+func (e *Explainer) register(ctx context.Context, r *Request) {
+	if r.User == nil || e.Registered == nil {
+		return
+	}
+	user := *r.User // r may be shared with the book
+	user.Registered = e.Registered(ctx, &identity.Credential{
+		Method: identity.Method(user.Method), ID: user.CredentialID, Digest: user.Digest,
+	})
+	r.User = &user
 }
 
 func (e *Explainer) nearest(a *authz.Attributes) []Nearest {
@@ -154,6 +170,7 @@ func (e *Explainer) Try(ctx context.Context, spec *Spec) (*Explanation, error) {
 			e.decide(ctx, &out, asked, res.Identity)
 		}
 	}
+	e.register(ctx, &out)
 	return answer("", []Request{out}), nil
 }
 

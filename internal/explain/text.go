@@ -140,7 +140,7 @@ func (p *Page) user(u *User) {
 	}
 	for _, field := range []struct{ what, value string }{
 		{"uid", u.UID}, {"groups", strings.Join(groups, ", ")}, {"method", u.Method}, {"issuer", u.Issuer},
-		{"credential", u.CredentialID}, {"impersonated by", u.Impersonator},
+		{"credential", u.CredentialID}, {"registered as", u.Registered}, {"impersonated by", u.Impersonator},
 	} {
 		if field.value != "" {
 			p.line("  %-15s  %s", field.what, field.value)

@@ -27,7 +27,7 @@ import (
 )
 
 const (
-	// MaxEntries is how many entries there may be, at some half a kilobyte each.
+	// MaxEntries is how many entries there may be, at a kilobyte of the store each.
 	MaxEntries = 1_000_000
 	// commitTimeout gives up a store that does not answer.
 	commitTimeout = 10 * time.Second

@@ -45,6 +45,6 @@ func besideResources() metav1.APIResourceList {
 func (s *Server) explanations() *explanation.Handler {
 	return explanation.New(&explain.Explainer{
 		Book: s.book, Authenticator: s.credentials.rehearsed, Judge: s.revoked.Judge, Authorizer: s.authorizer,
-		Attributes: door.AttributesOf,
+		Attributes: door.AttributesOf, Registered: s.registeredAs,
 	}, s.log)
 }

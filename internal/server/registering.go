@@ -184,3 +184,16 @@ func (v reviewed) VerifyToken(ctx context.Context, token string, audiences []str
 	}
 	return res, err
 }
+
+// registeredAs returns the name of a credential's entry, or "".
+func (s *Server) registeredAs(ctx context.Context, c *identity.Credential) string {
+	name := register.NameOf(c)
+	if name == "" {
+		return ""
+	}
+	e, err := s.register.Find(ctx, name)
+	if err != nil || e == nil {
+		return ""
+	}
+	return name
+}

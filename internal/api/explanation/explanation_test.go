@@ -190,3 +190,27 @@ func FuzzCreate(f *testing.F) {
 		}
 	})
 }
+
+// Who asks about a credential that was issued here is told where it is registered.
+func TestRegistered(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	for name, want := range map[string]string{"jti-7": `"registered":"jti-7"`, "": ""} {
+		h := explanation.New(&explain.Explainer{
+			Book: explain.NewBook("a", nothing{}, log), Authorizer: may{},
+			Authenticator: authn.Chain(authn.Bearer(authn.Tokens(knows{t}))),
+			Registered: func(_ context.Context, c *identity.Credential) string {
+				if c.Method != identity.StaticToken {
+					t.Errorf("asked for %+v", c)
+				}
+				return name
+			},
+		}, log)
+		w := ask(h, "POST", all, of(`{"token":"good"}`))
+		if !strings.Contains(w.Body.String(), want) || want == "" && strings.Contains(w.Body.String(), "registered") {
+			t.Errorf("%s, want %q", w.Body, want)
+		}
+		if w := ask(h, "POST", all, of(`{"token":"bad"}`)); strings.Contains(w.Body.String(), "registered") {
+			t.Errorf("nobody is registered: %s", w.Body)
+		}
+	}
+}
