@@ -43,12 +43,11 @@ type Answer struct {
 }
 
 func main() {
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	fmt.Fprintln(os.Stderr, run())
+	os.Exit(1)
 }
 
+// run asks until something is wrong that is no answer.
 func run() error {
 	old, err := client()
 	if err != nil {
