@@ -239,7 +239,7 @@ func (NodeRestriction) ownNode(_ context.Context, w *nodeWrite) error {
 		if err != nil {
 			return err
 		}
-		if obj.Spec.ConfigSource != nil {
+		if configSource(obj) != nil {
 			return w.forbid("node %q is not allowed to create pods with a non-nil configSource", w.node)
 		}
 		if denied := deniedLabels(obj.Labels, nil); len(denied) > 0 {
@@ -262,7 +262,7 @@ func changedNode(w *nodeWrite) error {
 	}
 	same := equality.Semantic.DeepEqual
 	switch {
-	case obj.Spec.ConfigSource != nil && !same(obj.Spec.ConfigSource, old.Spec.ConfigSource):
+	case configSource(obj) != nil && !same(configSource(obj), configSource(old)):
 		return w.forbid("node %q is not allowed to update configSource to a new non-nil configSource", w.node)
 	case !same(obj.Spec.Taints, old.Spec.Taints):
 		return w.forbid("node %q is not allowed to modify taints", w.node)
@@ -273,6 +273,12 @@ func changedNode(w *nodeWrite) error {
 		return w.forbid("is not allowed to modify labels: %s", strings.Join(denied, ", "))
 	}
 	return nil
+}
+
+// configSource returns where kubelets before 1.24 had their configuration from.
+func configSource(n *corev1.Node) *corev1.NodeConfigSource {
+	//lint:ignore SA1019 no kubelet reads it any more, and it is refused as upstream does
+	return n.Spec.ConfigSource
 }
 
 // deniedLabels returns the keys of labels that differ, and that a node may not

@@ -181,6 +181,7 @@ func TestNodeRestrictionOfNodes(t *testing.T) {
 		w.name = name
 		return w
 	}
+	//lint:ignore SA1019 what no kubelet reads any more is refused all the same
 	configured := edit(node, func(n *corev1.Node) { n.Spec.ConfigSource = source })
 	tainted := edit(node, func(n *corev1.Node) { n.Spec.Taints = []corev1.Taint{{Key: "k", Effect: corev1.TaintEffectNoSchedule}} })
 	retainted := edit(tainted, func(n *corev1.Node) { n.Spec.Taints[0].Effect = corev1.TaintEffectNoExecute })
