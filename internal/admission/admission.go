@@ -2,7 +2,7 @@
 //
 // Each [Plugin] knows one rule of Kubernetes and answers with an error, which
 // becomes the Status of a refusal, or with nil. [Chain] asks all of them and is
-// the admission.Interface of the generic API server. Nothing here changes an
+// the admission.Interface of the generic API server. Only a [Mutator] changes an
 // object, and nothing asks the network: the facts arrive as functions.
 package admission
 
@@ -25,15 +25,34 @@ type Plugin interface {
 	Judge(ctx context.Context, a admission.Attributes) error
 }
 
+// A Mutator is a plugin that completes what is written, before any plugin judges
+// it.
+type Mutator interface {
+	Admit(ctx context.Context, a admission.Attributes) error
+}
+
 // A Chain is plugins by the name that kube-apiserver's flags give them.
 type Chain []Plugin
 
 var (
 	_ admission.ValidationInterface = Chain{}
+	_ admission.MutationInterface   = Chain{}
 )
 
 // Handles is true: which plugin handles what is asked for each write.
 func (c Chain) Handles(admission.Operation) bool { return true }
+
+// Admit has what is written completed, until one plugin refuses it.
+func (c Chain) Admit(ctx context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {
+	for _, p := range c {
+		if m, ok := p.(Mutator); ok && p.Handles(a) {
+			if err := m.Admit(ctx, a); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
 
 // Validate returns the first refusal.
 func (c Chain) Validate(ctx context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {

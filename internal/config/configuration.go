@@ -315,7 +315,7 @@ type Authorization struct {
 // Admission is which checks an object passes before it is stored.
 type Admission struct {
 	// Plugins to switch on besides those that are on by default, which are all
-	// of NamespaceLifecycle, CertificateApproval, CertificateSigning,
+	// of NamespaceLifecycle, ServiceAccount, CertificateApproval, CertificateSigning,
 	// ClusterTrustBundleAttest, CertificateSubjectRestriction and
 	// NodeRestriction.
 	// Default: none.

@@ -31,7 +31,7 @@ func AuthorizationModes() []string {
 // on by default, also NodeRestriction: without it a node could write to others.
 func AdmissionPlugins() []string {
 	return []string{
-		"NamespaceLifecycle", "CertificateApproval", "CertificateSigning", "ClusterTrustBundleAttest",
+		"NamespaceLifecycle", "ServiceAccount", "CertificateApproval", "CertificateSigning", "ClusterTrustBundleAttest",
 		"CertificateSubjectRestriction", "NodeRestriction",
 	}
 }

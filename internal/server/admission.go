@@ -25,6 +25,9 @@ func (s *Server) admission() admission.Chain {
 		{"NamespaceLifecycle", admission.Lifecycle{Namespace: func(ctx context.Context, name string) (*corev1.Namespace, error) {
 			return s.objects.namespaces.Get(ctx, "", name)
 		}}},
+		{"ServiceAccount", admission.ServiceAccount{Account: func(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error) {
+			return s.objects.accounts.Get(ctx, namespace, name)
+		}}},
 		{"CertificateApproval", admission.Approval{Authorizer: s.authorizer}},
 		{"CertificateSigning", admission.Signing{Authorizer: s.authorizer}},
 		{"ClusterTrustBundleAttest", admission.Attest{Authorizer: s.authorizer}},
