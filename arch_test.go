@@ -15,7 +15,7 @@ var layers = []layer{
 	{"words", []string{".", "api/v1alpha1", "identity", "internal/inplace", "internal/secret"}},
 	{"files", []string{"internal/pki/weakkey", "internal/pki/wholefile"}},
 	{"mechanism", []string{
-		"internal/compact", "internal/config/strictyaml", "internal/etcd", "internal/etcd/...", "internal/fieldname", "internal/flight", "internal/jose", "internal/keyring",
+		"internal/compact", "internal/config/strictyaml", "internal/etcd", "internal/etcd/...", "internal/externaljwt", "internal/fieldname", "internal/flight", "internal/jose", "internal/keyring",
 		"internal/keyset", "internal/kubeconfig", "internal/listener", "internal/outcall", "internal/ocsp", "internal/passhash", "internal/pki", "internal/podrefs", "internal/reload", "internal/secretcsv", "internal/tarpit", "internal/turns",
 		"internal/workload", "internal/workload/...",
 	}},
@@ -41,6 +41,9 @@ var sideways = []edge{
 	{"authn/clientcert", "authn/verified"},
 	{"authn/frontproxy", "authn/clientcert"},
 	{"internal/keyring", "internal/jose"},
+	{"internal/externaljwt", "internal/compact"},
+	{"internal/externaljwt", "internal/flight"},
+	{"internal/externaljwt", "internal/jose"},
 	{"internal/keyring", "internal/reload"},
 	{"internal/controller/clusterinfo", "authn/bootstrap"},
 	{"internal/controller/csrapproving", "internal/signing"},
@@ -72,6 +75,8 @@ var sideways = []edge{
 var onlyIn = map[string][]string{
 	"go.etcd.io/etcd/server":                               {"internal/etcd", "internal/etcd/snapshot"},
 	"go.etcd.io/etcd/etcdutl":                              {"internal/etcd"},
+	"k8s.io/externaljwt":                                   {"internal/externaljwt"},
+	"google.golang.org/grpc":                               {"internal/externaljwt"},
 	"go.etcd.io/bbolt":                                     {"internal/etcd/snapshot"},
 	"github.com/go-jose/go-jose":                           {"internal/jose"},
 	"github.com/spf13/cobra":                               {"cmd/..."},

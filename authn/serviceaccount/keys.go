@@ -44,24 +44,40 @@ func NewKeys(public ...crypto.PublicKey) (*Keys, error) {
 	return k, nil
 }
 
-// Replace puts other keys in force. A token of a key that is gone is refused
-// from then on, even if it was verified before. On an error nothing changes.
+// A NamedKey is a public key whose tokens name it by an ID of somebody's choice.
+type NamedKey struct {
+	ID     string
+	Public crypto.PublicKey
+}
+
+// Replace puts other keys in force, by the IDs of [KeyID]. A token of a key that
+// is gone is refused from then on, even if it was verified before. On an error
+// nothing changes.
 func (k *Keys) Replace(public ...crypto.PublicKey) error {
-	next := &keySet{byID: map[string]*compact.Key{}, replaced: new(authn.Generation)}
-	next.inForce = next.replaced.Stamp()
+	var named []NamedKey
 	for _, p := range public {
 		id, err := KeyID(p)
 		if err != nil {
 			return err
 		}
-		if next.byID[id] != nil {
+		named = append(named, NamedKey{id, p})
+	}
+	return k.ReplaceNamed(named...)
+}
+
+// ReplaceNamed is Replace for keys that have IDs of their own.
+func (k *Keys) ReplaceNamed(named ...NamedKey) error {
+	next := &keySet{byID: map[string]*compact.Key{}, replaced: new(authn.Generation)}
+	next.inForce = next.replaced.Stamp()
+	for _, n := range named {
+		if next.byID[n.ID] != nil {
 			continue
 		}
-		key, err := compact.NewKey(id, p)
+		key, err := compact.NewKey(n.ID, n.Public)
 		if err != nil {
-			return fmt.Errorf("key %s: %w", id, err)
+			return fmt.Errorf("key %s: %w", n.ID, err)
 		}
-		next.byID[id] = key
+		next.byID[n.ID] = key
 		next.all = append(next.all, key)
 	}
 	if before := k.current.Swap(next); before != nil {

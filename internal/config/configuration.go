@@ -264,6 +264,11 @@ type ServiceAccounts struct {
 	// etcd cluster, which gatehouse keys rotate replaces.
 	// Default: none.
 	SigningKeyFile string `json:"signingKeyFile" flag:"service-account-signing-key-file" path:"read"`
+	// The Unix socket of a program that signs tokens and tells the keys that
+	// verify them (k8s.io/externaljwt): a path, or an abstract name after an @.
+	// May not be given together with files of keys.
+	// Default: none.
+	SigningEndpoint string `json:"signingEndpoint" flag:"service-account-signing-endpoint"`
 	// The https URL that the discovery document of the first issuer names for
 	// the key set, where that is published elsewhere too. Without it, that of
 	// this server. Discovery is there for an https issuer without a query.

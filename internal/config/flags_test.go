@@ -126,6 +126,7 @@ service-account-jwks-uri                string
 service-account-key-file                stringArray   []
 service-account-lookup                  bool          true
 service-account-max-token-expiration    duration      0s
+service-account-signing-endpoint        string
 service-account-signing-key-file        string
 tls-cert-file                           string
 tls-cipher-suites                       stringSlice   []

@@ -44,6 +44,10 @@ func (k *check) serviceAccounts() {
 	if !s.Lookup {
 		k.refuse(&s.Lookup, "remove it", "cannot be switched off here: a token would outlive its account")
 	}
+	if s.SigningEndpoint != "" && (s.SigningKeyFile != "" || len(s.KeyFiles) > 0) {
+		k.refuse(&s.SigningEndpoint, "remove one of the two; the signer tells the keys that verify, too",
+			"cannot be used together with %s and %s", k.name(&s.SigningKeyFile), k.name(&s.KeyFiles))
+	}
 	if s.JWKSURI != "" {
 		u, err := url.Parse(s.JWKSURI)
 		switch {

@@ -78,6 +78,9 @@ type Tokens struct {
 	// ExtendLifetime lets tokens that pods got without asking live for a year
 	// (--service-account-extend-token-expiration).
 	ExtendLifetime bool
+	// MaxExtended cuts that year, if the signer does not sign for so long. Zero
+	// leaves it.
+	MaxExtended time.Duration
 
 	Objects Objects
 	Signer  Signer
@@ -198,7 +201,7 @@ func (t *Tokens) issue(ctx context.Context, request *authenticationv1.TokenReque
 	}
 	if t.ExtendLifetime && bound.Pod != nil && *seconds == projectedSeconds &&
 		sets.New(t.Audiences...).HasAll(request.Spec.Audiences...) {
-		issued.Expires = now.Add(extendedSeconds * time.Second)
+		issued.Expires = now.Add(t.extended())
 		claims.Kubernetes.WarnAfter = shown.Unix()
 	}
 	claims.Expires = issued.Expires.Unix()
@@ -223,6 +226,14 @@ func (t *Tokens) record(ctx context.Context, account *corev1.ServiceAccount, cla
 		JTI: claims.ID, Issuer: claims.Issuer, User: claims.Subject, UID: string(account.UID),
 		Audiences: claims.Audience, Bound: claims.Kubernetes.bound(account.Namespace), Issued: now, Expires: expires,
 	})
+}
+
+// extended is how long a token lives that is extended.
+func (t *Tokens) extended() time.Duration {
+	if t.MaxExtended > 0 {
+		return min(t.MaxExtended, extendedSeconds*time.Second)
+	}
+	return extendedSeconds * time.Second
 }
 
 // get is lookup, with errors that are all status errors.

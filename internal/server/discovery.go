@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"time"
 
 	"gatehouse.dev/gatehouse/internal/openid"
 )
@@ -25,6 +26,10 @@ func (s *Server) handleDiscovery(e *endpoints) ([]string, error) {
 
 // publishedKeys are the keys that others verify with.
 func (s *Server) publishedKeys() (openid.Keys, error) {
+	if signer := s.signing.external; signer != nil {
+		set, algorithms, err := signer.Published()
+		return openid.Keys{Set: set, Algorithms: algorithms, MaxAge: time.Until(signer.Keys().Next)}, err
+	}
 	ring := s.signing.live.Ring()
 	set, err := ring.Set()
 	return openid.Keys{Set: set, Algorithms: ring.Algorithms(), MaxAge: openid.MaxAge}, err

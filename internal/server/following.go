@@ -26,6 +26,9 @@ const claimTimeout = 5 * time.Second
 func (s *Server) followSigning() error {
 	sa := s.cfg.ServiceAccounts
 	first := sa.SigningKeyFile
+	if s.signing.external != nil {
+		return nil // its keys are in no file
+	}
 	if s.signing.keeper == nil {
 		first = s.directory.Join(keyring.FileName)
 	}

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
 
+	"gatehouse.dev/gatehouse/internal/jose"
 	"gatehouse.dev/gatehouse/internal/rotation"
 )
 
@@ -33,7 +34,7 @@ type SigningKey struct {
 	ID        string         `json:"id"`
 	Algorithm string         `json:"algorithm"`
 	State     rotation.State `json:"state"`
-	// Source is where the private half is, or was: store, or file.
+	// Source is where the private half is, or was: store, file, or signer.
 	Source string `json:"source"`
 	// Created is when it was published, Signs since when it signs or from when it
 	// will, Stopped when it ceased to. Ends is when the last token that it signed
@@ -71,7 +72,7 @@ func (s *Server) handleKeys(e *endpoints) []string {
 	e.handle("GET "+KeysPath, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.answerKeys(w, r, s.signing.list(), nil) }))
 	e.handle("POST "+KeysPath+"/rotate", keysHandler(s, s.rotateKeys))
 	e.handle("POST "+KeysPath+"/retire", keysHandler(s, s.retireKey))
-	return []string{KeysPath, KeysPath + "/rotate", KeysPath + "/retire"}
+	return []string{KeysPath} // the others cannot be read
 }
 
 // keysHandler reads what is asked, and answers with the key that was changed.
@@ -97,21 +98,34 @@ func (s *Server) rotateKeys(ctx context.Context, asked *KeyRotation) (rotation.K
 			return rotation.Key{}, apierrors.NewBadRequest("wait is no duration such as 2h")
 		}
 	}
-	if s.signing.keeper == nil {
-		return rotation.Key{}, errPlainKeys
+	if err := s.signing.fixed(); err != nil {
+		return rotation.Key{}, err
 	}
 	return s.signing.keeper.Rotate(ctx, wait)
 }
 
 func (s *Server) retireKey(ctx context.Context, asked *KeyRetirement) (rotation.Key, error) {
-	switch {
-	case s.signing.keeper == nil:
-		return rotation.Key{}, errPlainKeys
-	case asked.Now:
+	if err := s.signing.fixed(); err != nil {
+		return rotation.Key{}, err
+	}
+	if asked.Now {
 		return s.signing.keeper.Withdraw(ctx, asked.ID)
 	}
 	return s.signing.keeper.Retire(ctx, asked.ID)
 }
+
+// fixed returns why the keys cannot be changed by request.
+func (k *tokenKeys) fixed() error {
+	switch {
+	case k.external != nil:
+		return errSignersKeys
+	case k.keeper == nil:
+		return errPlainKeys
+	}
+	return nil
+}
+
+var errSignersKeys = errors.New("the keys are those of the program at --service-account-signing-endpoint: change them there")
 
 var errPlainKeys = errors.New("Secrets are stored in plain text, and a signing key beside them would be too: encrypt them, or change service-account.key by hand")
 
@@ -137,7 +151,7 @@ func keysStatus(err error) error {
 	case errors.Is(err, rotation.ErrUnknown):
 		status.Code, status.Reason = http.StatusNotFound, metav1.StatusReasonNotFound
 	case errors.Is(err, rotation.ErrUnderWay), errors.Is(err, rotation.ErrInUse), errors.Is(err, rotation.ErrEnded),
-		errors.Is(err, rotation.ErrFiles), errors.Is(err, errPlainKeys):
+		errors.Is(err, rotation.ErrFiles), errors.Is(err, errPlainKeys), errors.Is(err, errSignersKeys):
 		status.Code, status.Reason = http.StatusConflict, metav1.StatusReasonConflict
 	default:
 		return err
@@ -148,6 +162,15 @@ func keysStatus(err error) error {
 // list tells of the keys in the store and of those in files.
 func (k *tokenKeys) list() []SigningKey {
 	all := []SigningKey{}
+	if k.external != nil {
+		for _, key := range k.external.Keys().All {
+			// A key that cannot sign any more is hidden; which one does is not told.
+			d := SigningKey{ID: key.ID, State: rotation.Verifying, Source: "signer"}
+			d.Algorithm, _ = jose.Algorithm(key.Public)
+			all = append(all, d)
+		}
+		return all
+	}
 	known := map[string]bool{}
 	if k.keeper != nil {
 		for _, key := range k.keeper.Set().Keys {

@@ -153,7 +153,7 @@ func localAddresses() []net.IP {
 // addOwnSigning adds the key of the data directory, which signs first where the
 // operator brought none that does.
 func (m *material) addOwnSigning(cfg *config.Configuration, dir *etcd.Directory) (err error) {
-	if cfg.ServiceAccounts.SigningKeyFile == "" && dir != nil {
+	if sa := cfg.ServiceAccounts; sa.SigningKeyFile == "" && sa.SigningEndpoint == "" && dir != nil {
 		m.own, err = keyring.Open(dir.Path)
 	}
 	return err

@@ -64,6 +64,9 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, f := range s.credentials.files {
 		work.Go(func() error { f.run(working); return nil })
 	}
+	if signer := s.signing.external; signer != nil {
+		work.Go(func() error { signer.Run(working); return nil })
+	}
 	if k := s.signing.keeper; k != nil {
 		work.Go(func() error { k.Run(working); return nil })
 	}

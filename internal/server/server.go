@@ -355,6 +355,9 @@ func (s *Server) close() {
 	if s.stopInformers != nil {
 		s.stopInformers()
 	}
+	if s.signing != nil && s.signing.external != nil {
+		s.signing.external.Close()
+	}
 	if s.api != nil {
 		s.api.Close()
 	}

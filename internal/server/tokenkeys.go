@@ -18,6 +18,7 @@ import (
 	"gatehouse.dev/gatehouse/internal/api/atrest"
 	"gatehouse.dev/gatehouse/internal/etcd"
 	"gatehouse.dev/gatehouse/internal/etcd/document"
+	"gatehouse.dev/gatehouse/internal/externaljwt"
 	"gatehouse.dev/gatehouse/internal/keyring"
 	"gatehouse.dev/gatehouse/internal/openid"
 	"gatehouse.dev/gatehouse/internal/rotation"
@@ -29,6 +30,9 @@ type tokenKeys struct {
 	// keeper has those in the store. It is nil where the store could only keep
 	// them in plain text.
 	keeper *rotation.Keeper
+	// external is another program that signs, and has all the keys then. It is
+	// nil if there is none.
+	external *externaljwt.Signer
 	// managed says that the store has the key that signs.
 	managed bool
 	// verify are the keys that tokens are verified with, and live is the ring
@@ -79,6 +83,9 @@ func (k *tokenKeys) take(files, stored *keyring.Ring, withdrawn []string) error 
 
 // Sign implements [issuing.Signer].
 func (k *tokenKeys) Sign(ctx context.Context, claims any, expires time.Time) (string, error) {
+	if k.external != nil {
+		return k.external.Sign(ctx, claims)
+	}
 	if k.managed {
 		return k.keeper.Sign(ctx, claims, expires)
 	}
@@ -87,6 +94,9 @@ func (k *tokenKeys) Sign(ctx context.Context, claims any, expires time.Time) (st
 
 // refresh is what is done when a token names a key that is not known.
 func (k *tokenKeys) refresh() func(context.Context) error {
+	if k.external != nil {
+		return k.external.Refresh
+	}
 	if k.keeper == nil {
 		return nil
 	}
@@ -99,6 +109,9 @@ func (s *Server) openSigning(ctx context.Context) error {
 	keys, err := serviceaccount.NewKeys()
 	if err != nil {
 		return err
+	}
+	if s.cfg.ServiceAccounts.SigningEndpoint != "" {
+		return s.openSigner(ctx, keys)
 	}
 	k := &tokenKeys{managed: s.cfg.ServiceAccounts.SigningKeyFile == "", verify: keys, live: new(keyring.Live), files: m.files}
 	s.signing = k

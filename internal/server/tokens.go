@@ -56,10 +56,12 @@ func (t *tokenRequests) RequestToken(ctx context.Context, namespace, name string
 // issuer decides about tokens by the objects in the store.
 func (s *Server) issuer() *issuing.Tokens {
 	sa := s.cfg.ServiceAccounts
+	most, extended := s.signing.limits(time.Duration(sa.MaxTokenExpiration))
 	return &issuing.Tokens{
 		Issuer:         sa.Issuers[0],
 		Audiences:      s.cfg.Audiences(),
-		MaxLifetime:    time.Duration(sa.MaxTokenExpiration),
+		MaxLifetime:    most,
+		MaxExtended:    extended,
 		ExtendLifetime: sa.ExtendTokenExpiration,
 		Signer:         s.signing,
 		Record:         s.recordToken,

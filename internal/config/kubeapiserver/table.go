@@ -32,7 +32,6 @@ func reasons() map[string]reason {
 		"browser":     {"browsers do not ask this server", false},
 		"abac":        {"ABAC lets everybody read and is never read again; write roles instead", true},
 		"admission":   {"admission is configured by the names of plugins alone", false},
-		"signer":      {"tokens are signed with a key in a file, or with one that the server makes", true},
 		"tls":         {"key exchanges and HTTP/2 cannot be chosen", true},
 	}
 }
@@ -167,8 +166,6 @@ abac:
 admission:
   admission-control=
   admission-control-config-file=
-signer:
-  service-account-signing-endpoint=
 tls:
   disable-http2-serving?=false
   tls-curve-preferences=
@@ -256,5 +253,6 @@ taken:
   disable-admission-plugins=
   enable-admission-plugins=
   v=0
+  service-account-signing-endpoint=
   service-account-signing-key-file=
 `
