@@ -40,6 +40,7 @@ var layers = []layer{
 var sideways = []edge{
 	{"authn/clientcert", "authn/verified"},
 	{"authn/frontproxy", "authn/clientcert"},
+	{"internal/etcd/snapshot", "internal/etcd/epoch"},
 	{"internal/keyring", "internal/jose"},
 	{"internal/externaljwt", "internal/compact"},
 	{"internal/externaljwt", "internal/flight"},

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -94,7 +96,10 @@ it needs are at hand, and only then makes the data directory. The keys in the
 folder of --keys-from are copied into it; those in single files are not, and have
 to be given to the server again.
 
-What was revoked or deleted after the snapshot was saved is back after a restore.`,
+What was deleted after the snapshot was saved is back after a restore. A restore
+that would lift revocations is refused, if the file revocation-epoch of the old
+data directory shows that there were any; without it nothing does, and the
+command says so.`,
 		Example: `  gatehouse snapshot restore backup.db --data-dir new-data --keys-from gatehouse-data
   gatehouse up --data-dir new-data`,
 		Args: oneFile,
@@ -103,6 +108,8 @@ What was revoked or deleted after the snapshot was saved is back after a restore
 	cmd.Flags().StringVar(&r.DataDir, "data-dir", "", "The data directory to make. It must be empty, or not there.")
 	cmd.Flags().StringVar(&r.KeysFrom, "keys-from", "", "The old data directory, or a copy of its ca.crt, ca.key, service-account.key and encryption.yaml.")
 	cmd.Flags().BoolVar(&r.SkipSeal, "skip-seal-check", false, "Restore a snapshot without a seal, such as etcdctl makes. Nothing shows then that nobody has changed it.")
+	cmd.Flags().StringVar(&r.EpochFile, "revocation-epoch-file", "", "The file that counted the revocations of the old server. Without it, revocation-epoch in the folder of --keys-from.")
+	cmd.Flags().BoolVar(&r.AcceptLost, "accept-lost-revocations", false, "Restore a snapshot from before a revocation. Whoever was revoked after it is let in again.")
 	addKeyFlags(cmd, &r.Given)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if r.DataDir == "" {
@@ -112,6 +119,9 @@ What was revoked or deleted after the snapshot was saved is back after a restore
 		file, err := r.Run()
 		if err != nil {
 			return explainOffline(cmd, err)
+		}
+		if file.Doubt != "" {
+			fmt.Fprintf(stderr, "warning: %s\n", file.Doubt)
 		}
 		_, err = fmt.Fprintf(stdout, "restored %d keys of revision %d into %s\n\n  gatehouse up --data-dir %s%s\n",
 			file.Keys, file.Revision, r.DataDir, r.DataDir, keyFlags(r.Given))
@@ -154,12 +164,16 @@ func keyFlags(keys offline.Keys) string {
 
 // A description is a snapshot as it is printed.
 type description struct {
-	File        string `json:"file"`
-	Size        int64  `json:"size"`
-	Hash        string `json:"hash"`
-	Revision    int64  `json:"revision"`
-	Keys        int    `json:"keys"`
-	EtcdVersion string `json:"etcdVersion"`
+	File string `json:"file"`
+	Size int64  `json:"size"`
+	Hash string `json:"hash"`
+	// Time is when it was begun, in RFC 3339, or "".
+	Time     string `json:"time"`
+	Revision int64  `json:"revision"`
+	// RevocationEpoch is how often what is revoked had changed.
+	RevocationEpoch int64  `json:"revocationEpoch"`
+	Keys            int    `json:"keys"`
+	EtcdVersion     string `json:"etcdVersion"`
 	// SealedBy is the ID of an encryption key, or "".
 	SealedBy string `json:"sealedBy"`
 	Needs    needs  `json:"needs"`
@@ -180,11 +194,14 @@ func describe(f *snapshot.File) description {
 		return ids[0]
 	}
 	d := description{
-		File: f.Path, Size: f.Size, Hash: "ok", Revision: f.Revision, Keys: f.Keys, EtcdVersion: f.Version,
+		File: f.Path, Size: f.Size, Hash: "ok", Revision: f.Revision, RevocationEpoch: f.Revocations.Epoch, Keys: f.Keys, EtcdVersion: f.Version,
 		Needs: needs{first(f.Claim.Authorities), first(f.Claim.Signing), first(f.Claim.Encryption)},
 	}
 	if f.Seal != nil {
 		d.SealedBy = f.Seal.Key
+	}
+	if !f.Time.IsZero() {
+		d.Time = f.Time.UTC().Format(time.RFC3339)
 	}
 	return d
 }
@@ -199,7 +216,9 @@ func (d description) table(w io.Writer) error {
 		{"FILE", d.File},
 		{"SIZE", fmt.Sprintf("%.1f MiB", float64(d.Size)/(1<<20))},
 		{"HASH", d.Hash},
+		{"TIME", cmp.Or(d.Time, "not told")},
 		{"REVISION", fmt.Sprint(d.Revision)},
+		{"REVOCATIONS", fmt.Sprintf("epoch %d", d.RevocationEpoch)},
 		{"KEYS", fmt.Sprint(d.Keys)},
 		{"SEALED", sealed},
 		{"NEEDS", "client CA " + d.Needs.ClientCA},
@@ -228,6 +247,8 @@ func explainOffline(cmd *cobra.Command, err error) error {
 		hint = "take another snapshot, and find out who could write to this one"
 	case errors.Is(err, offline.ErrUnsealed):
 		hint = "if you know where it comes from, give --skip-seal-check"
+	case errors.Is(err, offline.ErrRevoked):
+		hint = "restore a later snapshot; if there is none, give --accept-lost-revocations, and revoke again what was revoked since"
 	case errors.Is(err, offline.ErrInUse):
 		hint = "nothing was removed"
 	case errors.Is(err, snapshot.ErrDamaged):

@@ -78,6 +78,10 @@ type Config struct {
 	// Created and Deleted, which may be nil, are told of each object that a write
 	// of this process has created or removed, before the write is answered.
 	Created, Deleted func(resource string, obj metav1.Object)
+	// Written are told of each write of a resource, and whether it was a
+	// creation, when it is in the store. What they return fails the request,
+	// though not the write.
+	Written map[schema.GroupResource]func(ctx context.Context, created bool) error
 }
 
 // An API is the server behind the front door.
@@ -101,7 +105,7 @@ func New(cfg Config) (*API, error) {
 	codecs := serializer.NewCodecFactory(scheme)
 	in := &installer{
 		scheme: scheme, codecs: codecs,
-		engine:       newEngine(cfg.Client, cfg.Prefix, cfg.CompactionInterval),
+		engine:       newEngine(cfg.Client, cfg.Prefix, cfg.CompactionInterval, cfg.Written),
 		transformers: cfg.Transformers,
 		changed:      cfg.Changed,
 		created:      cfg.Created,

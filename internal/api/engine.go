@@ -1,12 +1,14 @@
 package api
 
 import (
+	"context"
 	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	etcdk8s "go.etcd.io/etcd/client/v3/kubernetes"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/apiserver/pkg/storage/cacher"
 	"k8s.io/apiserver/pkg/storage/etcd3"
@@ -27,11 +29,15 @@ type engine struct {
 		Stop()
 	}
 	prefix string
+	// written are told of each write of a resource.
+	written map[schema.GroupResource]func(context.Context, bool) error
 }
 
 // newEngine starts compacting the store: what is older than interval is
 // forgotten, as upstream does it, and several processes agree on who does.
-func newEngine(client *clientv3.Client, prefix string, interval time.Duration) *engine {
+func newEngine(client *clientv3.Client, prefix string, interval time.Duration,
+	written map[schema.GroupResource]func(context.Context, bool) error,
+) *engine {
 	kc := &etcdk8s.Client{Client: client}
 	kc.Kubernetes = kc
 	// The library asks each endpoint for its version to learn whether watches
@@ -44,6 +50,7 @@ func newEngine(client *clientv3.Client, prefix string, interval time.Duration) *
 		client:    kc,
 		compactor: etcd3.NewCompactor(client, interval, clock.RealClock{}, func() {}),
 		prefix:    prefix,
+		written:   written,
 	}
 }
 
@@ -87,7 +94,11 @@ func (e *engine) storage(cfg *storagebackend.ConfigForResource, prefix string,
 		cached.Stop()
 		store.Close()
 	})
-	return polite{outspoken{delegator}}, destroy, nil
+	var whole storage.Interface = polite{outspoken{delegator}}
+	if tell := e.written[cfg.GroupResource]; tell != nil {
+		whole = telling{whole, tell}
+	}
+	return whole, destroy, nil
 }
 
 // watchProgress says that the store reports the progress of watches.

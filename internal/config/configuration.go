@@ -135,6 +135,11 @@ type Storage struct {
 	// meanwhile is then let in by a process that is cut off from its store.
 	// Default: false.
 	ServeStale bool `json:"serveStale" flag:"serve-stale"`
+	// The file outside the store that counts what was revoked, so that a store
+	// is refused that was restored to before a revocation. Each process has its
+	// own. Without it, revocation-epoch in the data folder, or none.
+	// Default: none.
+	RevocationEpochFile string `json:"revocationEpochFile" flag:"revocation-epoch-file" path:"make"`
 
 	Etcd Etcd `json:"etcd"`
 }

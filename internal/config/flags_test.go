@@ -116,6 +116,7 @@ requestheader-extra-headers-prefix      stringSlice   []
 requestheader-group-headers             stringSlice   []
 requestheader-uid-headers               stringSlice   []
 requestheader-username-headers          stringSlice   []
+revocation-epoch-file                   string                          not in kube-apiserver
 root-ca-file                            string                          of kube-controller-manager
 secure-port                             int           6443
 serve-stale                             bool          false             not in kube-apiserver

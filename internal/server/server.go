@@ -34,6 +34,7 @@ import (
 	"gatehouse.dev/gatehouse/internal/config"
 	"gatehouse.dev/gatehouse/internal/controller"
 	"gatehouse.dev/gatehouse/internal/etcd"
+	"gatehouse.dev/gatehouse/internal/etcd/epoch"
 	"gatehouse.dev/gatehouse/internal/etcd/ledger"
 	"gatehouse.dev/gatehouse/internal/explain"
 	"gatehouse.dev/gatehouse/internal/freshness"
@@ -86,8 +87,10 @@ type Server struct {
 	credentials *credentials
 	// live knows the streams that are open.
 	live *streams.Registry
-	// view is what this process knows of the store.
+	// view is what this process knows of the store, and epoch how often what is
+	// revoked has changed.
 	view    *freshness.View
+	epoch   *epoch.Keeper
 	stripes *authn.Stripes
 	tarpit  *tarpit.Tarpit
 	// certificateStatus are the authorities that say what they have revoked.
@@ -171,7 +174,11 @@ func (s *Server) openStore(ctx context.Context) error {
 	if err := s.openSigning(ctx); err != nil {
 		return err
 	}
-	return s.material.claim.Hold(ctx, s.client)
+	if err := s.material.claim.Hold(ctx, s.client); err != nil {
+		return err
+	}
+	s.epoch, err = epoch.Open(ctx, s.client, s.epochFile(), s.log)
+	return err
 }
 
 func (s *Server) connect(ctx context.Context) (err error) {
@@ -208,6 +215,7 @@ func (s *Server) buildAPI(ctx context.Context) error {
 		Authorizer:     s.authorizer,
 		Tokens:         s.tokenRequests(),
 		Beside:         []metav1.APIResourceList{besideResources()},
+		Written:        s.counted(),
 		Changed:        stripesOf{s.stripes, s.log}.changed,
 		Created:        s.revocations((*revocation.Feed).Created),
 		Deleted:        s.revocations((*revocation.Feed).Deleted),

@@ -16,6 +16,7 @@ import (
 
 	"gatehouse.dev/gatehouse/internal/config"
 	"gatehouse.dev/gatehouse/internal/etcd"
+	"gatehouse.dev/gatehouse/internal/etcd/epoch"
 	"gatehouse.dev/gatehouse/internal/server"
 )
 
@@ -249,4 +250,43 @@ func TestOwnAndForeignAuthority(t *testing.T) {
 		_, stop := serve(t, cfg)
 		stop()
 	}
+}
+
+// A store from before a revocation is not served, as far as anything shows that it
+// is one.
+func TestStoreFromBeforeARevocation(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	cfg := configure(dir)
+	_, stop := serve(t, cfg)
+	stop()
+	file := filepath.Join(dir, epoch.FileName)
+	known, err := epoch.ReadFile(file)
+	if err != nil || known == nil || known.Epoch != 0 {
+		t.Fatalf("after a first start %s has %+v, %v", file, known, err)
+	}
+	known.Epoch, known.Revoked, known.Changed = 2, 1, time.Now()
+	if err := known.Write(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, cfg); !errors.Is(err, epoch.ErrLost) || !strings.Contains(err.Error(), file) {
+		t.Errorf("it is served: %v", err)
+	}
+	elsewhere := filepath.Join(t.TempDir(), "epoch")
+	cfg.Storage.RevocationEpochFile = elsewhere
+	_, stop = serve(t, cfg)
+	stop()
+	if known, err := epoch.ReadFile(elsewhere); err != nil || known == nil {
+		t.Errorf("%s: %+v, %v", elsewhere, known, err)
+	}
+	if err := os.WriteFile(elsewhere, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, cfg); err == nil || !strings.Contains(err.Error(), elsewhere) {
+		t.Errorf("with a file that is damaged: %v", err)
+	}
+	cfg.Storage.RevocationEpochFile = ""
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	serve(t, cfg)
 }

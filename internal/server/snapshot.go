@@ -24,6 +24,7 @@ const (
 
 // serveSnapshot answers with the whole store, as etcd writes it, and our seal.
 func (s *Server) serveSnapshot(w http.ResponseWriter, r *http.Request) {
+	begun := time.Now()
 	stream, err := s.client.Snapshot(s.draining)
 	if err != nil {
 		s.log.ErrorContext(r.Context(), "saving a snapshot", "err", err)
@@ -33,7 +34,7 @@ func (s *Server) serveSnapshot(w http.ResponseWriter, r *http.Request) {
 	defer stream.Close()
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set(SnapshotKeysHeader, strings.Join(s.material.claim.Encryption, ","))
-	if err := snapshot.Copy(patient{w, http.NewResponseController(w)}, stream, s.seal); err != nil {
+	if err := snapshot.Copy(patient{w, http.NewResponseController(w)}, stream, begun, s.seal); err != nil {
 		s.log.ErrorContext(r.Context(), "saving a snapshot", "err", err)
 		// What was sent is no snapshot; only a cut connection says so.
 		panic(http.ErrAbortHandler)

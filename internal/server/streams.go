@@ -2,10 +2,11 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"gatehouse.dev/gatehouse/internal/etcd"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"gatehouse.dev/gatehouse/internal/etcd/epoch"
 	"gatehouse.dev/gatehouse/internal/freshness"
 	streams "gatehouse.dev/gatehouse/internal/live"
 	"gatehouse.dev/gatehouse/internal/metrics"
@@ -35,13 +36,34 @@ func (s *Server) openView() {
 
 // proveView shows that what this process follows is what the store holds. The
 // store says which revision it is at, by agreement of its members, and what is
-// followed has to have come that far.
+// followed has to have come that far. A store that has lost revocations is none to
+// follow.
 func (s *Server) proveView(ctx context.Context) error {
-	now, err := s.client.Get(ctx, etcd.ClaimKey)
+	revoked, revision, _, err := epoch.Read(ctx, s.client)
 	if err != nil {
-		return fmt.Errorf("asking the store for its revision: %w", err)
+		return err
 	}
-	return s.api.CaughtUp(ctx, now.Header.Revision)
+	if err := s.epoch.See(revoked); err != nil {
+		return err
+	}
+	return s.api.CaughtUp(ctx, revision)
+}
+
+// counted are the resources of which each write is counted, in the store and
+// outside it.
+func (s *Server) counted() map[schema.GroupResource]func(context.Context, bool) error {
+	return map[schema.GroupResource]func(context.Context, bool) error{
+		{Group: "gatehouse.dev", Resource: "revocations"}: s.epoch.Advance,
+	}
+}
+
+// epochFile returns where the changes of revocations are counted outside the
+// store, or "".
+func (s *Server) epochFile() string {
+	if file := s.cfg.Storage.RevocationEpochFile; file != "" || s.directory == nil {
+		return file
+	}
+	return s.directory.Join(epoch.FileName)
 }
 
 // viewChanged ends what is open when nobody knows any more who has been revoked.

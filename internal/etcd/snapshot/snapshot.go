@@ -1,8 +1,9 @@
 // Package snapshot knows the files that a store is saved in.
 //
 // A file is what etcd streams, the database and its SHA-256, so that etcdutl
-// reads it too. Between the two there is a [Seal]: a block that authenticates
-// the database with an encryption key of the store. A hash shows that a file is
+// reads it too. Between the two there is a block that says when it was begun, and
+// has a [Seal], which authenticates that and the database with an encryption key of
+// the store. A hash shows that a file is
 // damaged; only the seal shows that somebody has changed it, who could have made
 // himself an administrator.
 //
@@ -27,6 +28,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatehouse.dev/gatehouse/internal/etcd"
+	"gatehouse.dev/gatehouse/internal/etcd/epoch"
 )
 
 // lockTimeout is how long another program may hold the file, as etcdutl does
@@ -42,10 +44,13 @@ type File struct {
 	Path string
 	// Size is that of the file in bytes.
 	Size int64
-	// Digest is the SHA-256 of the database, and Seal what authenticates it, or
-	// nil.
+	// Time is when it was begun, or zero if etcd has saved it itself.
+	Time time.Time
+	// Digest is what Seal authenticates, which is nil if there is none.
 	Digest []byte
 	Seal   *Seal
+	// Revocations counts what had been revoked.
+	Revocations epoch.Count
 	// Revision is the last one of the store, and Keys how many keys it held.
 	Revision int64
 	Keys     int
@@ -100,11 +105,12 @@ func (f *File) verify() error {
 	if !bytes.Equal(whole.Sum(nil), sum) {
 		return f.damaged("its SHA-256 is not the one at its end")
 	}
-	if f.Seal, err = parseSeal(block); err != nil {
+	b, err := parseBlock(block)
+	if err != nil {
 		return f.damaged("%v", err)
 	}
-	if f.Digest = sum; f.Seal != nil {
-		f.Digest = database.Sum(nil)
+	if b != nil {
+		f.Time, f.Seal, f.Digest = b.Time, b.Seal, digestOf(database.Sum(nil), b.Time)
 	}
 	return nil
 }
@@ -135,7 +141,7 @@ func (f *File) scan(tx *bolt.Tx) error {
 		return f.damaged("it is no database of etcd")
 	}
 	live := map[string]bool{}
-	var claim []byte
+	kept := map[string][]byte{etcd.ClaimKey: nil, epoch.Key: nil}
 	err := bucket.ForEach(func(k, v []byte) error {
 		// The keys are revisions, in their order.
 		f.Revision = max(f.Revision, mvcc.BytesToRev(k).Main)
@@ -151,13 +157,22 @@ func (f *File) scan(tx *bolt.Tx) error {
 		default:
 			live[key] = true
 		}
-		if string(kv.Key) == etcd.ClaimKey {
-			f.Claimed, claim = !gone, kv.Value
+		if _, ours := kept[string(kv.Key)]; ours {
+			kept[string(kv.Key)] = kv.Value // nil if it is gone
 		}
 		return nil
 	})
-	if f.Keys = len(live); err != nil || !f.Claimed {
+	if f.Keys = len(live); err != nil {
 		return err
+	}
+	if count := kept[epoch.Key]; count != nil {
+		if f.Revocations, err = epoch.Parse(count); err != nil {
+			return err
+		}
+	}
+	claim := kept[etcd.ClaimKey]
+	if f.Claimed = claim != nil; !f.Claimed {
+		return nil
 	}
 	f.Claim, err = etcd.ParseClaim(claim)
 	return err

@@ -11,10 +11,15 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"gatehouse.dev/gatehouse/internal/etcd"
+	"gatehouse.dev/gatehouse/internal/etcd/epoch"
 	"gatehouse.dev/gatehouse/internal/etcd/snapshot"
 )
+
+// begun is when the snapshots are begun.
+var begun = time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 
 func unsealed([]byte) *snapshot.Seal { return nil }
 
@@ -43,6 +48,9 @@ func stream(t *testing.T) []byte {
 	if _, err := e.Client().Delete(t.Context(), "/c"); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := e.Client().Put(t.Context(), epoch.Key, `{"epoch":5,"revoked":3,"changed":"2026-01-01T00:00:00Z"}`); err != nil {
+		t.Fatal(err)
+	}
 	r, err := e.Client().Snapshot(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -58,11 +66,11 @@ func stream(t *testing.T) []byte {
 func sealed(t *testing.T, data []byte, seal snapshot.Sealer) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	if err := snapshot.Copy(&out, iotest.OneByteReader(bytes.NewReader(data[len(data)-5000:])), seal); err == nil {
+	if err := snapshot.Copy(&out, iotest.OneByteReader(bytes.NewReader(data[len(data)-5000:])), begun, seal); err == nil {
 		t.Fatal("the end of a snapshot was taken for one")
 	}
 	out.Reset()
-	if err := snapshot.Copy(&out, bytes.NewReader(data), seal); err != nil {
+	if err := snapshot.Copy(&out, bytes.NewReader(data), begun, seal); err != nil {
 		t.Fatal(err)
 	}
 	return out.Bytes()
@@ -85,11 +93,11 @@ func TestReadTellsWhatASnapshotHolds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if f.Keys != 3 || f.Revision != 7 || !f.Claimed || f.Claim.Encryption[0] != "e1" {
-				t.Errorf("read %+v, want 3 keys, revision 7 and the claim", f)
+			if f.Keys != 4 || f.Revision != 8 || !f.Claimed || f.Claim.Encryption[0] != "e1" {
+				t.Errorf("read %+v, want 4 keys, revision 8 and the claim", f)
 			}
-			if want := sha256.Sum256(data[:len(data)-sha256.Size]); !bytes.Equal(f.Digest, want[:]) {
-				t.Error("the digest is not that of the database")
+			if !f.Time.Equal(begun) || f.Revocations.Epoch != 5 || f.Revocations.Revoked != 3 {
+				t.Errorf("begun at %v with %+v", f.Time, f.Revocations)
 			}
 			switch want := seal(f.Digest); {
 			case want == nil && f.Seal != nil, want != nil && f.Seal == nil:
@@ -101,9 +109,23 @@ func TestReadTellsWhatASnapshotHolds(t *testing.T) {
 	}
 }
 
+// The seal is about the time as well: a snapshot cannot be made a younger one.
+func TestSealIsAboutTime(t *testing.T) {
+	data := sealed(t, stream(t), sealedBy)
+	younger := bytes.Replace(data, []byte("2026-01-02"), []byte("2027-01-02"), 1)
+	sum := sha256.Sum256(younger[:len(younger)-sha256.Size])
+	f, err := snapshot.Read(save(t, append(younger[:len(younger)-sha256.Size], sum[:]...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !f.Time.Equal(begun.AddDate(1, 0, 0)) || bytes.Equal(f.Seal.Code, sealedBy(f.Digest).Code) {
+		t.Errorf("one of %v has a good seal", f.Time)
+	}
+}
+
 func TestReadWhatEtcdSavedItself(t *testing.T) {
 	f, err := snapshot.Read(save(t, stream(t)))
-	if err != nil || f.Keys != 3 || f.Seal != nil {
+	if err != nil || f.Keys != 4 || f.Revocations.Epoch != 5 || !f.Time.IsZero() || f.Seal != nil {
 		t.Errorf("read %+v, %v", f, err)
 	}
 }
@@ -165,14 +187,14 @@ func TestCopyRefusesABrokenStream(t *testing.T) {
 		"an error":  io.MultiReader(bytes.NewReader(data[:len(data)/2]), iotest.ErrReader(broken)),
 		"a bit off": bytes.NewReader(append([]byte{data[0] ^ 1}, data[1:]...)),
 	} {
-		if err := snapshot.Copy(io.Discard, r, sealedBy); err == nil {
+		if err := snapshot.Copy(io.Discard, r, begun, sealedBy); err == nil {
 			t.Errorf("%s was copied", name)
 		}
 	}
 }
 
 func FuzzRead(f *testing.F) {
-	f.Add([]byte("gatehouse snapshot seal v1\n{}"), true)
+	f.Add([]byte("gatehouse snapshot seal v2\n{}"), true)
 	f.Add(bytes.Repeat([]byte{0xed, 0xda, 0x0c, 0xed}, 4096), true)
 	f.Add(make([]byte, 9000), false)
 	f.Fuzz(func(t *testing.T, data []byte, honest bool) {

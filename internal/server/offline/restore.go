@@ -6,9 +6,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"time"
 
 	"gatehouse.dev/gatehouse/internal/api/atrest"
 	"gatehouse.dev/gatehouse/internal/etcd"
+	"gatehouse.dev/gatehouse/internal/etcd/epoch"
 	"gatehouse.dev/gatehouse/internal/etcd/snapshot"
 	"gatehouse.dev/gatehouse/internal/keyring"
 	"gatehouse.dev/gatehouse/internal/pki"
@@ -20,6 +22,8 @@ var (
 	ErrUnsealed = errors.New("the snapshot has no seal")
 	// ErrForged means that somebody has changed it.
 	ErrForged = errors.New("the snapshot was changed after it was saved")
+	// ErrRevoked means that more had been revoked after it was saved.
+	ErrRevoked = errors.New("the snapshot is older than what was revoked")
 )
 
 // A Restore makes a data directory of a snapshot.
@@ -35,12 +39,24 @@ type Restore struct {
 	// SkipSeal takes a snapshot that has no seal, such as etcdctl makes. One
 	// with a seal is still checked.
 	SkipSeal bool
-	Log      *slog.Logger
+	// EpochFile is what counts the changes of revocations outside the old store.
+	// Without it, the one in KeysFrom, if there is one. AcceptLost restores though
+	// it shows that revocations are lost.
+	EpochFile  string
+	AcceptLost bool
+	Log        *slog.Logger
+}
+
+// A Restored is a snapshot that was restored.
+type Restored struct {
+	*snapshot.File
+	// Doubt is what nothing shows about revocations after the snapshot, or "".
+	Doubt string
 }
 
 // Run checks everything that can be checked, and writes only then. Until it has
 // returned nil no server takes the directory for its own.
-func (r *Restore) Run() (*snapshot.File, error) {
+func (r *Restore) Run() (*Restored, error) {
 	if err := etcd.CheckEmpty(r.DataDir); err != nil {
 		return nil, err
 	}
@@ -58,13 +74,17 @@ func (r *Restore) Run() (*snapshot.File, error) {
 	if err := r.checkSeal(file, keys); err != nil {
 		return nil, err
 	}
+	known, doubt, err := r.checkRevocations(file)
+	if err != nil {
+		return nil, err
+	}
 	copies := r.copies()
 	if _, ok := copies[authorityCert]; ok {
 		if _, err := pki.LoadAuthority(copies[authorityCert], copies[authorityKey]); err != nil {
 			return nil, err
 		}
 	}
-	return file, etcd.Make(r.DataDir, func(dir string) error {
+	return &Restored{file, doubt}, etcd.Make(r.DataDir, func(dir string) error {
 		if err := etcd.Restore(r.Snapshot, filepath.Join(dir, storeDir), r.Log); err != nil {
 			return err
 		}
@@ -77,7 +97,10 @@ func (r *Restore) Run() (*snapshot.File, error) {
 				return err
 			}
 		}
-		return nil
+		if known == nil || known.Lost(file.Revocations) != nil {
+			return nil // the server begins to count anew
+		}
+		return known.Write(filepath.Join(dir, epoch.FileName))
 	})
 }
 
@@ -119,4 +142,42 @@ func (r *Restore) checkSeal(file *snapshot.File, keys Keys) error {
 		return fmt.Errorf("%w: %w", ErrMissingKey, err)
 	}
 	return nil
+}
+
+// checkRevocations refuses a snapshot from before a revocation that is known of.
+// It returns what is known, and what is not.
+func (r *Restore) checkRevocations(file *snapshot.File) (known *epoch.Evidence, doubt string, err error) {
+	path := r.EpochFile
+	if path == "" && r.KeysFrom != "" {
+		path = filepath.Join(r.KeysFrom, epoch.FileName)
+	}
+	if path != "" {
+		if known, err = epoch.ReadFile(path); err != nil {
+			return nil, "", err
+		}
+	}
+	if known == nil && r.EpochFile != "" {
+		return nil, "", fmt.Errorf("%s is not there: name the file that counted the revocations of the old server, or none", r.EpochFile)
+	}
+	saved := "it was saved, and it does not tell when that was"
+	if !file.Time.IsZero() {
+		saved = file.Time.UTC().Format(time.RFC3339)
+	}
+	if known == nil {
+		return nil, fmt.Sprintf("nothing shows whether anything was revoked after %s: there is no file %s", saved, epoch.FileName), nil
+	}
+	lost, lifted := known.Revoked-file.Revocations.Revoked, known.Epoch-file.Revocations.Epoch
+	switch {
+	case lost > 0 && r.AcceptLost:
+		return known, fmt.Sprintf("revocations are lost, as was accepted: %d after %s", lost, saved), nil
+	case lost > 0:
+		return nil, "", fmt.Errorf("%w: %d were made after %s, the last at %s, and whoever they are about would be let in again",
+			ErrRevoked, lost, saved, known.Changed.UTC().Format(time.RFC3339))
+	case lifted > 0:
+		return known, fmt.Sprintf("revocations that were lifted after %s are in force again: %d", saved, lifted), nil
+	case lifted < 0 || file.Time.IsZero() || known.Seen.Before(file.Time):
+		return known, fmt.Sprintf("nothing shows whether anything was revoked after %s: %s is from %s",
+			saved, path, known.Seen.UTC().Format(time.RFC3339)), nil
+	}
+	return known, "", nil
 }
