@@ -32,6 +32,9 @@ import (
 const (
 	// lookEvery is how often the registry looks at what is open.
 	lookEvery = 200 * time.Millisecond
+	// lookAfter is how soon after one look there may be another one, however often
+	// something is revoked.
+	lookAfter = 20 * time.Millisecond
 	// farewell is how long a request may take to tell its caller that it has
 	// ended.
 	farewell = 500 * time.Millisecond
@@ -70,7 +73,8 @@ type Registry struct {
 // A Config is what a [Registry] needs. All fields but Judge must be set.
 type Config struct {
 	// Judge, which may be nil, returns why somebody is revoked, or nil. Whoever
-	// changes what it goes by calls [Registry.Rejudge].
+	// changes what it goes by calls [Registry.Rejudge] then. It may be called with
+	// the lock of a part of the registry held.
 	Judge func(*identity.Identity) error
 	// Patience is for how long a request goes on whose credential cannot be
 	// judged, because whom to ask does not answer.
@@ -119,7 +123,14 @@ func (r *Registry) End(why Ending) {
 func (r *Registry) Run(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
+	rest := time.NewTimer(0)
+	defer rest.Stop()
 	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-rest.C:
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -127,6 +138,7 @@ func (r *Registry) Run(ctx context.Context) {
 		case <-tick.C:
 		}
 		r.look(ctx, time.Now())
+		rest.Reset(lookAfter)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"gatehouse.dev/gatehouse/api/v1alpha1"
 	"gatehouse.dev/gatehouse/internal/etcd/epoch"
 	"gatehouse.dev/gatehouse/internal/freshness"
 	streams "gatehouse.dev/gatehouse/internal/live"
@@ -22,6 +23,7 @@ func (s *Server) openLive() {
 	s.live = streams.New(streams.Config{Judge: s.revoked.Judge, Patience: patience, Log: s.log})
 	s.revoked.Notify(s.live.Rejudge)
 	s.metrics.Revocations(s.revoked.Len)
+	s.revoked.Notify(s.live.Rejudge)
 	s.metrics.Streams(func() metrics.Streams { return metrics.Streams(s.live.Stats()) })
 }
 
@@ -53,7 +55,7 @@ func (s *Server) proveView(ctx context.Context) error {
 // outside it.
 func (s *Server) counted() map[schema.GroupResource]func(context.Context, bool) error {
 	return map[schema.GroupResource]func(context.Context, bool) error{
-		{Group: "gatehouse.dev", Resource: "revocations"}: s.epoch.Advance,
+		{Group: v1alpha1.Group, Resource: "revocations"}: s.epoch.Advance,
 	}
 }
 

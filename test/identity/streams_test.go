@@ -2,17 +2,23 @@ package identity_test
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gatehouse.dev/gatehouse/api/v1alpha1"
+	"gatehouse.dev/gatehouse/internal/etcd/epoch"
 )
 
 const (
@@ -191,5 +197,70 @@ func TestStreamsEndWithTime(t *testing.T) {
 	stream.ends(http.StatusUnauthorized)
 	if !strings.Contains(w.Log(), "why=expired") {
 		t.Error("the log does not say why")
+	}
+}
+
+// A watch ends with whatever is revoked of its caller, of whom he acts as, or of
+// who acts as him; those of others go on. Each revocation is counted outside the
+// store before it is acknowledged.
+func TestStreamsEndWithRevocation(t *testing.T) {
+	ca := newAuthority(t, "ca")
+	w := start(t, map[string]string{
+		"ca.pem":     ca.pem(),
+		"tokens.csv": "joes-t0ken,joe,uid-7\nanns-t0ken,ann,uid-8,dev\nbobs-t0ken,bob,uid-9,system:masters\n",
+	})
+	w.namespace("x")
+	w.everybodyWatches()
+	account := func(name string) *caller {
+		w.account("x", name)
+		return w.as(credential{token: w.token("x", name, "", "")})
+	}
+	cert := ca.sign(pkix.Name{CommonName: "jane"}, nil)
+	leaf, err := x509.ParseCertificate(cert.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	tbs := sha256.Sum256(leaf.RawTBSCertificate)
+	other := w.as(credential{cert: ca.sign(pkix.Name{CommonName: "jim"}, nil)})
+	w.account("x", "byjti")
+	token := w.token("x", "byjti", "", "")
+	revocations := "/apis/" + v1alpha1.Group + "/v1alpha1/revocations"
+	stays := []*watcher{other.watches(), w.admin.watches()}
+	bob := w.as(credential{token: "bobs-t0ken"})
+	for n, tt := range []struct {
+		name   string
+		spec   string
+		stream *watcher
+	}{
+		{"user", `"user":"joe"`, w.as(credential{token: "joes-t0ken"}).watches()},
+		{"group", `"group":"dev"`, w.as(credential{token: "anns-t0ken"}).watches()},
+		{"service account", `"serviceAccount":{"namespace":"x","name":"byname"}`, account("byname").watches()},
+		{"token", `"token":{"issuer":"` + claims(t, token)["iss"].(string) + `","jti":"` + claims(t, token)["jti"].(string) + `"}`, w.as(credential{token: token}).watches()},
+		{"certificate", `"certificate":{"tbsSHA256":"` + hex.EncodeToString(tbs[:]) + `"}`, w.as(credential{cert: cert}).watches()},
+		{"whom somebody acts as", `"user":"rob"`, bob.watches("Impersonate-User", "rob", "Impersonate-Group", "system:authenticated")},
+		{"who acts as somebody", `"user":"bob"`, bob.watches("Impersonate-User", "ron", "Impersonate-Group", "system:authenticated")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.stream.goesOn()
+			w.admin.must("POST", revocations, fmt.Sprintf(`{"apiVersion":"%s/v1alpha1","kind":"Revocation","metadata":{"name":"r%d"},"spec":{%s}}`, v1alpha1.Group, n, tt.spec), nil)
+			said := time.Now()
+			known, err := epoch.ReadFile(filepath.Join(w.DataDir, epoch.FileName))
+			if err != nil || known == nil || known.Revoked != int64(n+1) {
+				t.Errorf("counted %+v, %v", known, err)
+			}
+			tt.stream.ends(http.StatusUnauthorized)
+			t.Logf("%v after the answer", time.Since(said).Round(time.Millisecond))
+		})
+	}
+	for _, s := range stays {
+		s.goesOn()
+	}
+	if metrics := w.admin.ask("GET", "/metrics", nil).body; !strings.Contains(metrics, `gatehouse_streams_ended_total{reason="revoked"} 7`+"\n") {
+		t.Error("the metrics do not count 7")
+	}
+	// What is lifted is counted as well, and takes nothing away.
+	w.admin.must("DELETE", revocations+"/r0", nil, nil)
+	if known, err := epoch.ReadFile(filepath.Join(w.DataDir, epoch.FileName)); err != nil || known.Epoch != 8 || known.Revoked != 7 {
+		t.Errorf("counted %+v, %v", known, err)
 	}
 }
