@@ -22,7 +22,7 @@ import (
 )
 
 func main() {
-	only := flag.String("only", "", "a regular expression of the `sections` to run: door, authn, rbac, node, change, start")
+	only := flag.String("only", "", "a regular expression of the `sections` to run: door, authn, rbac, node, change, revocation, start")
 	flag.Parse()
 	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
 	missed, err := run(*only)
@@ -56,6 +56,7 @@ func run(only string) ([]string, error) {
 		{"rbac", decisions, false},
 		{"node", nodeDecisions, false},
 		{"change", changes, false},
+		{"revocation", revocations, false},
 	} {
 		if !pattern.MatchString(s.name) {
 			continue
