@@ -1,0 +1,61 @@
+package durability_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gatehouse.dev/gatehouse/api/v1alpha1"
+	"gatehouse.dev/gatehouse/test/env"
+)
+
+// TestManyRevocations puts so many into the store that a start has to read them
+// all, and holds the start to all of them: not one request is answered before.
+func TestManyRevocations(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts other programs")
+	}
+	many := 300
+	if os.Getenv("GATEHOUSE_NIGHTLY") != "" {
+		many = 100_000
+	}
+	s := env.Start(t)
+	c := connect(t, s.Kubeconfig, "")
+	token := c.token(t, "default", "default")
+	revoke := func(name string, spec v1alpha1.RevocationSpec) error {
+		return c.do(t.Context(), "POST", "/apis/gatehouse.dev/v1alpha1/revocations",
+			&v1alpha1.Revocation{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}, nil)
+	}
+	began := time.Now()
+	var next atomic.Int64
+	var work sync.WaitGroup
+	for range 8 {
+		work.Go(func() {
+			for n := next.Add(1); n <= int64(many); n = next.Add(1) {
+				err := revoke(fmt.Sprint("token-", n), v1alpha1.RevocationSpec{Token: &v1alpha1.RevokedToken{Issuer: "https://idp.example.org", JTI: fmt.Sprint(n)}})
+				if err != nil {
+					t.Errorf("revoking %d: %v", n, err)
+					return
+				}
+			}
+		})
+	}
+	work.Wait()
+	t.Logf("%d were made in %v", many, time.Since(began).Round(time.Millisecond))
+	last := v1alpha1.RevocationSpec{ServiceAccount: &v1alpha1.RevokedServiceAccount{Namespace: "default", Name: "default"}}
+	if err := revoke("zzz", last); err != nil {
+		t.Fatal(err)
+	}
+	began = time.Now()
+	s.Restart()
+	t.Logf("restarted with them in %v", time.Since(began).Round(time.Millisecond))
+	if err := withToken(t, s.Kubeconfig, "", token).letIn(t.Context()); !isRefused(err, http.StatusUnauthorized) {
+		t.Errorf("the first request after the start is answered with %v", err)
+	}
+}
