@@ -154,6 +154,9 @@ func testExits(t *testing.T, s starter) {
 		{"a kubeconfig for the process", []string{"--env", "KUBECONFIG=/x", "--", "true"}, 2, "who the process is"},
 		{"no such user", []string{"--user", "no-such-user", "--", "true"}, 2, "--user"},
 	} {
+		if tt.code == 2 && s.credential != nil {
+			continue // a command line is wrong for everybody
+		}
 		t.Run(tt.name, func(t *testing.T) {
 			j := s.start(t, tt.args...)
 			code, out := j.end()
