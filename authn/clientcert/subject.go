@@ -100,7 +100,7 @@ type authority struct {
 }
 
 func newAuthority(root *x509.Certificate) *authority {
-	a := &authority{subject: root.RawSubject, name: rawName(root.RawSubject, root.Subject), key: keyDigest(root)}
+	a := &authority{subject: root.RawSubject, name: SubjectName(root), key: keyDigest(root)}
 	self := identity.Credential{ID: fingerprint(root)}
 	a.credential = &self // for name
 	self = name(identity.ClientCertificate, root, a)
