@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -38,12 +39,15 @@ type credentials struct {
 	challenges []string
 	// keepers keep up to date what is in no file, until their context ends.
 	keepers []func(context.Context)
-	// changed has something in it when a CA file has changed.
+	// changed has something in it when a CA file has changed, and trusts counts
+	// how often one has.
 	changed chan struct{}
+	trusts  atomic.Uint64
 }
 
 // trustChanged wakes whoever waits for another CA to be in force.
 func (c *credentials) trustChanged() {
+	c.trusts.Add(1)
 	select {
 	case c.changed <- struct{}{}:
 	default: // somebody is about to be woken

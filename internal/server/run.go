@@ -140,7 +140,7 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 		}
 		config.CipherSuites = suites
 	}
-	return s.withNames(config), nil
+	return s.withTickets(s.withNames(config)), nil
 }
 
 // withNames adds the certificates of --tls-sni-cert-key, which are shown to
