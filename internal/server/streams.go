@@ -23,7 +23,6 @@ func (s *Server) openLive() {
 	s.live = streams.New(streams.Config{Judge: s.revoked.Judge, Patience: patience, Log: s.log})
 	s.revoked.Notify(s.live.Rejudge)
 	s.metrics.Revocations(s.revoked.Len)
-	s.revoked.Notify(s.live.Rejudge)
 	s.metrics.Streams(func() metrics.Streams { return metrics.Streams(s.live.Stats()) })
 }
 
