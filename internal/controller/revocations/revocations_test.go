@@ -3,6 +3,7 @@ package revocations_test
 import (
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +19,13 @@ import (
 func TestDeletesWhatHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := controllertest.NewStore[*v1alpha1.Revocation]("revocations")
+		var away atomic.Bool
+		store.Before = func(verb, _, _ string) error {
+			if verb == "delete" && away.Load() {
+				return errors.New("the store is away")
+			}
+			return nil
+		}
 		create := func(name string, lives time.Duration) {
 			r := &v1alpha1.Revocation{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.RevocationSpec{User: name}}
 			if lives != 0 {
@@ -50,16 +58,10 @@ func TestDeletesWhatHasEnded(t *testing.T) {
 		left("hour", "never")
 		time.Sleep(time.Hour - time.Nanosecond)
 		left("hour", "never")
-		away := true
-		store.Before = func(verb, _, _ string) error {
-			if verb == "delete" && away {
-				return errors.New("the store is away")
-			}
-			return nil
-		}
+		away.Store(true)
 		time.Sleep(time.Minute)
 		left("hour", "never")
-		away = false
+		away.Store(false)
 		time.Sleep(time.Minute)
 		left("never")
 		create("anew", time.Minute)
