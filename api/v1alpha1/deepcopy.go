@@ -1,6 +1,10 @@
 package v1alpha1
 
-import "k8s.io/apimachinery/pkg/runtime"
+import (
+	"slices"
+
+	"k8s.io/apimachinery/pkg/runtime"
+)
 
 // DeepCopyInto copies r into out.
 func (r *Revocation) DeepCopyInto(out *Revocation) {
@@ -88,4 +92,42 @@ func (l *RevocationList) DeepCopyObject() runtime.Object {
 		return nil
 	}
 	return l.DeepCopy()
+}
+
+// DeepCopyInto copies c into out.
+func (c *Credential) DeepCopyInto(out *Credential) {
+	*out = *c
+	c.ObjectMeta.DeepCopyInto(&out.ObjectMeta)
+	out.Status.User.Groups = slices.Clone(c.Status.User.Groups)
+	out.Status.Audiences = slices.Clone(c.Status.Audiences)
+	out.Status.BoundTo = clone(c.Status.BoundTo)
+	c.Status.IssueTime.DeepCopyInto(&out.Status.IssueTime)
+	out.Status.ExpirationTime = c.Status.ExpirationTime.DeepCopy()
+	out.Status.LastUsedTime = c.Status.LastUsedTime.DeepCopy()
+}
+
+// DeepCopyObject returns a copy of c.
+func (c *Credential) DeepCopyObject() runtime.Object {
+	if c == nil {
+		return nil
+	}
+	out := new(Credential)
+	c.DeepCopyInto(out)
+	return out
+}
+
+// DeepCopyObject returns a copy of l.
+func (l *CredentialList) DeepCopyObject() runtime.Object {
+	if l == nil {
+		return nil
+	}
+	out := &CredentialList{TypeMeta: l.TypeMeta}
+	l.ListMeta.DeepCopyInto(&out.ListMeta)
+	if l.Items != nil {
+		out.Items = make([]Credential, len(l.Items))
+		for i := range l.Items {
+			l.Items[i].DeepCopyInto(&out.Items[i])
+		}
+	}
+	return out
 }

@@ -1,5 +1,5 @@
-// Package v1alpha1 has the kinds of the API group gatehouse.dev that are stored
-// like those of Kubernetes, for whoever writes a client.
+// Package v1alpha1 has the kinds of the API group gatehouse.dev that are read like
+// those of Kubernetes, for whoever writes a client.
 //
 // The package decides nothing, and imports only what the types of Kubernetes
 // themselves do.
@@ -26,7 +26,7 @@ func GroupVersion() schema.GroupVersion {
 
 // AddToScheme adds the kinds to a scheme.
 func AddToScheme(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion(), &Revocation{}, &RevocationList{})
+	s.AddKnownTypes(GroupVersion(), &Revocation{}, &RevocationList{}, &Credential{}, &CredentialList{})
 	metav1.AddToGroupVersion(s, GroupVersion())
 	return nil
 }

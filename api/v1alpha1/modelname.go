@@ -27,3 +27,21 @@ func (RevocationAuthor) OpenAPIModelName() string { return model + "RevocationAu
 
 // OpenAPIModelName returns the name of the type.
 func (RevocationList) OpenAPIModelName() string { return model + "RevocationList" }
+
+// OpenAPIModelName returns the name of the type.
+func (Credential) OpenAPIModelName() string { return model + "Credential" }
+
+// OpenAPIModelName returns the name of the type.
+func (CredentialList) OpenAPIModelName() string { return model + "CredentialList" }
+
+// OpenAPIModelName returns the name of the type.
+func (CredentialStatus) OpenAPIModelName() string { return model + "CredentialStatus" }
+
+// OpenAPIModelName returns the name of the type.
+func (CredentialUser) OpenAPIModelName() string { return model + "CredentialUser" }
+
+// OpenAPIModelName returns the name of the type.
+func (CredentialRequester) OpenAPIModelName() string { return model + "CredentialRequester" }
+
+// OpenAPIModelName returns the name of the type.
+func (CredentialReference) OpenAPIModelName() string { return model + "CredentialReference" }

@@ -6,100 +6,33 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"gatehouse.dev/gatehouse/api/v1alpha1"
 )
 
 // Names in the API.
 const (
-	Group    = "gatehouse.dev"
-	Version  = "v1alpha1"
+	Group    = v1alpha1.Group
+	Version  = v1alpha1.Version
 	Kind     = "Credential"
 	Resource = "credentials"
 )
 
-// A Credential is an entry as the API gives it out. Nobody can write one.
-type Credential struct {
-	metav1.TypeMeta   `json:",inline"`
-	metav1.ObjectMeta `json:"metadata"`
-	Status            CredentialStatus `json:"status"`
-}
-
-// A CredentialList is a part of the register, what ends first at the beginning.
-type CredentialList struct {
-	metav1.TypeMeta `json:",inline"`
-	metav1.ListMeta `json:"metadata"`
-	Items           []Credential `json:"items"`
-}
-
-// A CredentialStatus is what is known of a credential.
-type CredentialStatus struct {
-	// Method is the kind of credential, as in audit events: ServiceAccount for a
-	// token that was requested, LegacyServiceAccount for one in a Secret, X509 for
-	// a client certificate.
-	Method string `json:"method"`
-	// User is for whom it is.
-	User CredentialUser `json:"user"`
-	// RequestedBy is who asked for it.
-	RequestedBy CredentialRequester `json:"requestedBy"`
-	// BoundTo is the object that the credential ends with.
-	BoundTo *CredentialReference `json:"boundTo,omitempty"`
-	// Audiences are those of a token.
-	Audiences []string `json:"audiences,omitempty"`
-	// SignerName is the signer of a certificate.
-	SignerName string `json:"signerName,omitempty"`
-	// Issuer is who vouches: the iss of a token, or X509SHA256= and the hash of the
-	// certificate of a certificate authority.
-	Issuer string `json:"issuer,omitempty"`
-	// CredentialID is what a request with the credential has in the extra attribute
-	// authentication.kubernetes.io/credential-id.
-	CredentialID string `json:"credentialID,omitempty"`
-	// KeyID names the key that vouches.
-	KeyID string `json:"keyID,omitempty"`
-	// SerialNumber is that of a certificate, in hexadecimal.
-	SerialNumber string `json:"serialNumber,omitempty"`
-	// Digest is the SHA-256, in hexadecimal, of what the signature covers.
-	Digest string `json:"digest,omitempty"`
-	// IssueTime is when it was issued.
-	IssueTime metav1.Time `json:"issueTime"`
-	// ExpirationTime is when it ends. There is none if it does not.
-	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
-	// LastUsedTime is the hour in which it was last used, if it ever was.
-	LastUsedTime *metav1.Time `json:"lastUsedTime,omitempty"`
-}
-
-// A CredentialUser is for whom a credential is.
-type CredentialUser struct {
-	Username string   `json:"username"`
-	UID      string   `json:"uid,omitempty"`
-	Groups   []string `json:"groups,omitempty"`
-	// MoreGroups is how many groups there are besides.
-	MoreGroups int `json:"moreGroups,omitempty"`
-}
-
-// A CredentialRequester is who asked for a credential.
-type CredentialRequester struct {
-	Username string `json:"username"`
-	UID      string `json:"uid,omitempty"`
-	// Impersonator is who acted as the user.
-	Impersonator string `json:"impersonator,omitempty"`
-	// Method and CredentialID are of the credential that he was let in with.
-	Method       string `json:"method,omitempty"`
-	CredentialID string `json:"credentialID,omitempty"`
-	// Address is where the request came from.
-	Address string `json:"address,omitempty"`
-}
-
-// A CredentialReference names an object.
-type CredentialReference struct {
-	Kind      string    `json:"kind"`
-	Namespace string    `json:"namespace,omitempty"`
-	Name      string    `json:"name"`
-	UID       types.UID `json:"uid,omitempty"`
-}
-
-// Expired reports whether the credential has ended by now.
-func (s *CredentialStatus) Expired(now time.Time) bool {
-	return s.ExpirationTime != nil && !now.Before(s.ExpirationTime.Time)
-}
+// The types of the API are public; these are they.
+type (
+	// Credential is that of the API.
+	Credential = v1alpha1.Credential
+	// CredentialList is that of the API.
+	CredentialList = v1alpha1.CredentialList
+	// CredentialStatus is that of the API.
+	CredentialStatus = v1alpha1.CredentialStatus
+	// CredentialUser is that of the API.
+	CredentialUser = v1alpha1.CredentialUser
+	// CredentialRequester is that of the API.
+	CredentialRequester = v1alpha1.CredentialRequester
+	// CredentialReference is that of the API.
+	CredentialReference = v1alpha1.CredentialReference
+)
 
 // Object returns the entry as the API gives it out.
 func (e *Entry) Object() Credential {

@@ -40,7 +40,7 @@ func (w *writer) row(e *register.Entry) metav1.TableRow {
 	object := e.Object()
 	switch w.include {
 	case metav1.IncludeObject:
-		row.Object = runtime.RawExtension{Object: tableObject{&object}}
+		row.Object = runtime.RawExtension{Object: &object}
 	case metav1.IncludeMetadata:
 		row.Object = runtime.RawExtension{Object: &metav1.PartialObjectMetadata{
 			TypeMeta:   metav1.TypeMeta{Kind: "PartialObjectMetadata", APIVersion: "meta.k8s.io/v1"},
@@ -50,12 +50,6 @@ func (w *writer) row(e *register.Entry) metav1.TableRow {
 	}
 	return row
 }
-
-// tableObject lets a table have an object that no scheme knows. It is only
-// encoded.
-type tableObject struct{ *register.Credential }
-
-func (o tableObject) DeepCopyObject() runtime.Object { return o }
 
 const none = "<none>"
 
@@ -76,7 +70,7 @@ func expires(s *register.CredentialStatus, now time.Time) string {
 	switch {
 	case s.ExpirationTime == nil:
 		return "never"
-	case s.Expired(now):
+	case !now.Before(s.ExpirationTime.Time):
 		return "ended"
 	default:
 		return duration.HumanDuration(s.ExpirationTime.Sub(now))

@@ -14,6 +14,12 @@ import (
 
 func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenAPIDefinition {
 	return map[string]common.OpenAPIDefinition{
+		v1alpha1.Credential{}.OpenAPIModelName():            schema_gatehousedev_gatehouse_api_v1alpha1_Credential(ref),
+		v1alpha1.CredentialList{}.OpenAPIModelName():        schema_gatehousedev_gatehouse_api_v1alpha1_CredentialList(ref),
+		v1alpha1.CredentialReference{}.OpenAPIModelName():   schema_gatehousedev_gatehouse_api_v1alpha1_CredentialReference(ref),
+		v1alpha1.CredentialRequester{}.OpenAPIModelName():   schema_gatehousedev_gatehouse_api_v1alpha1_CredentialRequester(ref),
+		v1alpha1.CredentialStatus{}.OpenAPIModelName():      schema_gatehousedev_gatehouse_api_v1alpha1_CredentialStatus(ref),
+		v1alpha1.CredentialUser{}.OpenAPIModelName():        schema_gatehousedev_gatehouse_api_v1alpha1_CredentialUser(ref),
 		v1alpha1.Revocation{}.OpenAPIModelName():            schema_gatehousedev_gatehouse_api_v1alpha1_Revocation(ref),
 		v1alpha1.RevocationAuthor{}.OpenAPIModelName():      schema_gatehousedev_gatehouse_api_v1alpha1_RevocationAuthor(ref),
 		v1alpha1.RevocationList{}.OpenAPIModelName():        schema_gatehousedev_gatehouse_api_v1alpha1_RevocationList(ref),
@@ -22,6 +28,379 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		v1alpha1.RevokedKey{}.OpenAPIModelName():            schema_gatehousedev_gatehouse_api_v1alpha1_RevokedKey(ref),
 		v1alpha1.RevokedServiceAccount{}.OpenAPIModelName(): schema_gatehousedev_gatehouse_api_v1alpha1_RevokedServiceAccount(ref),
 		v1alpha1.RevokedToken{}.OpenAPIModelName():          schema_gatehousedev_gatehouse_api_v1alpha1_RevokedToken(ref),
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_Credential(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "A Credential is an entry of the register of what was issued: a token or a client certificate. Nobody can write one.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
+							Default:     map[string]interface{}{},
+							Ref:         ref(metav1.ObjectMeta{}.OpenAPIModelName()),
+						},
+					},
+					"status": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Status is what is known of the credential.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(v1alpha1.CredentialStatus{}.OpenAPIModelName()),
+						},
+					},
+				},
+				Required: []string{"metadata", "status"},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.CredentialStatus{}.OpenAPIModelName(), metav1.ObjectMeta{}.OpenAPIModelName()},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_CredentialList(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "A CredentialList is a part of the register, what ends first at the beginning.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Standard list metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
+							Default:     map[string]interface{}{},
+							Ref:         ref(metav1.ListMeta{}.OpenAPIModelName()),
+						},
+					},
+					"items": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Items are the entries.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1alpha1.Credential{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+				},
+				Required: []string{"metadata", "items"},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.Credential{}.OpenAPIModelName(), metav1.ListMeta{}.OpenAPIModelName()},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_CredentialReference(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "A CredentialReference names an object.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is that of the object.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"namespace": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Namespace is that of the object, if it has one.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"name": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Name is that of the object.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"uid": {
+						SchemaProps: spec.SchemaProps{
+							Description: "UID is that of the object.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"kind", "name"},
+			},
+		},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_CredentialRequester(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "A CredentialRequester is who asked for a credential.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"username": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Username is the name of the user.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"uid": {
+						SchemaProps: spec.SchemaProps{
+							Description: "UID is that of the user.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"impersonator": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Impersonator is who acted as the user.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"method": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Method is the kind of credential that he was let in with.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"credentialID": {
+						SchemaProps: spec.SchemaProps{
+							Description: "CredentialID is the ID of that credential.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"address": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Address is where the request came from.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"username"},
+			},
+		},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_CredentialStatus(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "A CredentialStatus is what is known of a credential.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"method": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Method is the kind of credential, as in audit events: ServiceAccount for a token that was requested, LegacyServiceAccount for one in a Secret, X509 for a client certificate.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"user": {
+						SchemaProps: spec.SchemaProps{
+							Description: "User is for whom it is.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(v1alpha1.CredentialUser{}.OpenAPIModelName()),
+						},
+					},
+					"requestedBy": {
+						SchemaProps: spec.SchemaProps{
+							Description: "RequestedBy is who asked for it.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(v1alpha1.CredentialRequester{}.OpenAPIModelName()),
+						},
+					},
+					"boundTo": {
+						SchemaProps: spec.SchemaProps{
+							Description: "BoundTo is the object that the credential ends with.",
+							Ref:         ref(v1alpha1.CredentialReference{}.OpenAPIModelName()),
+						},
+					},
+					"audiences": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "Audiences are those of a token.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
+					"signerName": {
+						SchemaProps: spec.SchemaProps{
+							Description: "SignerName is the signer of a certificate.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"issuer": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Issuer is who vouches: the iss of a token, or X509SHA256= and the hash of the certificate of a certificate authority.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"credentialID": {
+						SchemaProps: spec.SchemaProps{
+							Description: "CredentialID is what a request with the credential has in the extra attribute authentication.kubernetes.io/credential-id.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"keyID": {
+						SchemaProps: spec.SchemaProps{
+							Description: "KeyID names the key that vouches.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"serialNumber": {
+						SchemaProps: spec.SchemaProps{
+							Description: "SerialNumber is that of a certificate, in hexadecimal.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"digest": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Digest is the SHA-256, in hexadecimal, of what the signature covers.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"issueTime": {
+						SchemaProps: spec.SchemaProps{
+							Description: "IssueTime is when it was issued.",
+							Ref:         ref(metav1.Time{}.OpenAPIModelName()),
+						},
+					},
+					"expirationTime": {
+						SchemaProps: spec.SchemaProps{
+							Description: "ExpirationTime is when it ends. There is none if it does not.",
+							Ref:         ref(metav1.Time{}.OpenAPIModelName()),
+						},
+					},
+					"lastUsedTime": {
+						SchemaProps: spec.SchemaProps{
+							Description: "LastUsedTime is the hour in which it was last used, if it ever was.",
+							Ref:         ref(metav1.Time{}.OpenAPIModelName()),
+						},
+					},
+				},
+				Required: []string{"method", "user", "requestedBy", "issueTime"},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.CredentialReference{}.OpenAPIModelName(), v1alpha1.CredentialRequester{}.OpenAPIModelName(), v1alpha1.CredentialUser{}.OpenAPIModelName(), metav1.Time{}.OpenAPIModelName()},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_CredentialUser(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "A CredentialUser is for whom a credential is.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"username": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Username is the name of the user.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"uid": {
+						SchemaProps: spec.SchemaProps{
+							Description: "UID is that of the user, or of the service account.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"groups": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "Groups are those that the credential says.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
+					"moreGroups": {
+						SchemaProps: spec.SchemaProps{
+							Description: "MoreGroups is how many groups there are besides.",
+							Type:        []string{"integer"},
+							Format:      "int32",
+						},
+					},
+				},
+				Required: []string{"username"},
+			},
+		},
 	}
 }
 
