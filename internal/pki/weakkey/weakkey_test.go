@@ -115,6 +115,8 @@ func TestCheck(t *testing.T) {
 		{"a square", &rsa.PublicKey{N: func() *big.Int { p := prime(t, 1024); return p.Mul(p, p) }(), E: 65537}, "its primes are too close"},
 		{"ROCA", &rsa.PublicKey{N: infineon(t), E: 65537}, "it can be factored (CVE-2017-15361)"},
 		{"P-224", ec(elliptic.P224()), "on the curve P-224"},
+		//lint:ignore SA1019 there is no other way to make a key that is none
+		{"no point", &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)}, "it is no point of its curve"},
 		{"short Ed25519", ed[:31], "another length"},
 		{"a key that only agrees", &ecdh.PublicKey{}, "of type *ecdh.PublicKey"},
 		{"none", nil, "of type <nil>"},
