@@ -106,7 +106,7 @@ func TestStale(t *testing.T) {
 				if err := v.Stale(time.Now()); err != nil || len(s.says()) > 0 {
 					t.Errorf("at the limit: %v, told %v", err, s.says())
 				}
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				synctest.Wait()
 				err := v.Stale(time.Now())
 				if err == nil || !strings.Contains(err.Error(), tt.want) || authn.FactsOf(err).Kind != authn.Unavailable || authn.FactsOf(err).Mend == "" {

@@ -111,9 +111,6 @@ var (
 	ErrNoPrivate = errors.New("the private half of a service account key is in none of the files of this process")
 )
 
-// clone returns a set that shares nothing that is ever changed.
-func (s Set) clone() Set { return Set{slices.Clone(s.Keys)} }
-
 // in returns the first key that is in a state, or nil.
 func (s *Set) in(state State) *Key {
 	for i := range s.Keys {

@@ -111,14 +111,19 @@ func publicKey(t *testing.T, set map[string]any) *ecdsa.PublicKey {
 	if key["crv"] != "P-256" || key["alg"] != "ES256" {
 		t.Fatalf("the key is %v", key)
 	}
-	number := func(name string) *big.Int {
+	point := []byte{4} // uncompressed (SEC 1 section 2.3.3)
+	for _, name := range []string{"x", "y"} {
 		raw, err := base64.RawURLEncoding.DecodeString(key[name].(string))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return new(big.Int).SetBytes(raw)
+		point = append(point, raw...)
 	}
-	return &ecdsa.PublicKey{Curve: elliptic.P256(), X: number("x"), Y: number("y")}
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return public
 }
 
 // parts returns what a token signs, and the two numbers of its signature.
