@@ -28,9 +28,17 @@ func TestManyRevocations(t *testing.T) {
 	s := env.Start(t)
 	c := connect(t, s.Kubeconfig, "")
 	token := c.token(t, "default", "default")
+	// So many writes at once may be more than the watch of a busy machine follows:
+	// then the server refuses everybody until it does.
 	revoke := func(name string, spec v1alpha1.RevocationSpec) error {
-		return c.do(t.Context(), "POST", "/apis/gatehouse.dev/v1alpha1/revocations",
-			&v1alpha1.Revocation{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}, nil)
+		for {
+			err := c.do(t.Context(), "POST", "/apis/gatehouse.dev/v1alpha1/revocations",
+				&v1alpha1.Revocation{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}, nil)
+			if !isRefused(err, http.StatusServiceUnavailable) {
+				return err
+			}
+			time.Sleep(time.Second)
+		}
 	}
 	began := time.Now()
 	var next atomic.Int64
