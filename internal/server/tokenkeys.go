@@ -113,6 +113,16 @@ func (s *Server) openSigning(ctx context.Context) error {
 	if s.cfg.ServiceAccounts.SigningEndpoint != "" {
 		return s.openSigner(ctx, keys)
 	}
+	// A process with other keys at rest is told so before it fails to read.
+	stored, err := etcd.Claimed(ctx, s.client)
+	if err != nil {
+		return err
+	}
+	others := m.claim
+	others.Signing = stored.Signing
+	if err := others.Hold(ctx, s.client); err != nil {
+		return err
+	}
 	k := &tokenKeys{managed: s.cfg.ServiceAccounts.SigningKeyFile == "", verify: keys, live: new(keyring.Live), files: m.files}
 	s.signing = k
 	k.keeper, err = rotation.Open(ctx, rotation.Config{
@@ -185,12 +195,11 @@ func (k *tokenKeys) fileIDs() []string {
 // signingIDs names the keys that are in files, that which signs first: the ones
 // that a process needs to take the place of this one.
 func (s *Server) signingIDs(files *keyring.Ring) []string {
-	parts := [][]string{ids(s.material.own), s.signing.fileIDs(), ids(files)}
-	if s.material.own == nil && !s.signing.managed {
-		parts[1], parts[2] = parts[2], parts[1]
+	if s.cfg.ServiceAccounts.SigningKeyFile != "" {
+		return ids(files) // what the store has beside them is another's to sign with
 	}
 	var all []string
-	for _, id := range slices.Concat(parts...) {
+	for _, id := range slices.Concat(ids(s.material.own), s.signing.fileIDs(), ids(files)) {
 		if !slices.Contains(all, id) {
 			all = append(all, id)
 		}
