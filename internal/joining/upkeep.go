@@ -53,8 +53,11 @@ func (u *upkeep) run(ctx context.Context) error {
 				results <- renewed{from, until, err}
 			}()
 		case r := <-results:
+			if ctx.Err() != nil {
+				return nil // and the renewal has failed because of that
+			}
 			wait, err := u.settle(r)
-			if err != nil && ctx.Err() == nil {
+			if err != nil {
 				return err
 			}
 			renewal.Reset(wait)

@@ -100,7 +100,7 @@ func TestUpkeepRetries(t *testing.T) {
 			}
 			return renew(ctx)
 		}
-		if err := d.run(t, u, 90*time.Minute); err != nil || len(d.renewals) != 4 {
+		if err := d.run(t, u, 80*time.Minute); err != nil || len(d.renewals) != 4 {
 			t.Errorf("after three failures: %v, %d tries", err, len(d.renewals))
 		}
 	})

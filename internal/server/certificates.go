@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
@@ -214,13 +215,23 @@ func (s *Server) recordSigned(ctx context.Context, issued *csrsigning.Issued) er
 		e.Asker.ID = ids[0]
 	}
 	if e.User == "" {
-		// A serving certificate need not name anybody.
-		e.User = issued.Certificate.Subject.String()
-	}
-	if e.User == "" {
-		return errors.New("the certificate has no subject")
+		e.User = holderOf(issued.Certificate)
 	}
 	return s.register.Record(ctx, e)
+}
+
+// holderOf says who has a certificate without a common name: what else is in its
+// subject, or the first of its other names.
+func holderOf(cert *x509.Certificate) string {
+	names := append([]string{cert.Subject.String()}, cert.DNSNames...)
+	for _, uri := range cert.URIs {
+		names = append(names, uri.String())
+	}
+	for _, ip := range cert.IPAddresses {
+		names = append(names, ip.String())
+	}
+	names = append(append(names, cert.EmailAddresses...), "nobody")
+	return names[slices.IndexFunc(names, func(name string) bool { return name != "" })]
 }
 
 // heldCertificates finds the certificates that were signed for requests, as far

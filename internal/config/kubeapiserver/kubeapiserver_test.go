@@ -146,7 +146,7 @@ func TestDecisions(t *testing.T) {
 		{"ABAC", "--authorization-mode=ABAC", "warning: --authorization-mode=RBAC,ABAC: ABAC is refused", true, "- RBAC"},
 		{"ABAC's file", "--authorization-policy-file=/x", "warning: --authorization-policy-file=/x: is left out: ABAC", true, ""},
 		{"everything beside RBAC", "--authorization-mode=AlwaysAllow", "AlwaysAllow beside other modes is refused", true, "- RBAC"},
-		{"external signer", "--service-account-signing-endpoint=/x", "warning: --service-account-signing-endpoint=/x: is left out", true, ""},
+		{"external signer", "--service-account-signing-endpoint=/x", "", false, "signingEndpoint: /x"},
 		{"bad value", "--secure-port=many", "warning: --secure-port=many: cannot be read", true, ""},
 		{"no value", "--secure-port", "warning: --secure-port: has no value", true, ""},
 		{"stray", "--anonymous-auth false", `warning: "false": is no flag`, true, ""},
