@@ -85,6 +85,13 @@ func (s *scratch) mark(kind string) {
 	copy(s.label[1:], kind)
 }
 
+// wipe clears the frame, in which there may be a credential. Whoever gets the
+// scratch next writes into the same memory.
+func (s *scratch) wipe() {
+	clear(s.frame)
+	s.frame = s.frame[:0]
+}
+
 // sumFrame digests what a credential is presented as, all that it is bound to,
 // and the credential. Every part but the last is preceded by its length, and
 // their number by itself, so that no two ways to split the same bytes are alike.
@@ -97,7 +104,6 @@ func sumFrame[T string | []byte](d digester, s *scratch, kind, credential string
 		f = append(f, p...)
 	}
 	s.frame, s.label = append(f, credential...), [len(s.label)]byte{}
-	defer clear(s.frame) // of the credential
 	return d.sum(s, s.frame)
 }
 
@@ -153,6 +159,7 @@ func (g *gmac) sum(s *scratch, data []byte) Key {
 	tag := g.aead.Seal(s.out[:0], s.label[:], nil, data)
 	g.block.Encrypt(tag, tag)
 	k := Key(tag)
+	s.wipe()
 	g.pool.Put(s)
 	return k
 }
@@ -173,6 +180,7 @@ func (h *hmacDigest) sum(s *scratch, data []byte) Key {
 	s.mac.Write(s.label[:])
 	s.mac.Write(data)
 	k := Key(s.mac.Sum(s.out[:0])[:len(Key{})])
+	s.wipe()
 	h.pool.Put(s)
 	return k
 }

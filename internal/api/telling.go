@@ -23,8 +23,13 @@ func (s telling) Create(ctx context.Context, key string, obj, out runtime.Object
 func (s telling) GuaranteedUpdate(ctx context.Context, key string, destination runtime.Object, ignoreNotFound bool,
 	preconditions *storage.Preconditions, tryUpdate storage.UpdateFunc, cached runtime.Object,
 ) error {
-	err := s.Interface.GuaranteedUpdate(ctx, key, destination, ignoreNotFound, preconditions, tryUpdate, cached)
-	return s.told(ctx, err, false)
+	created := false // by server-side apply
+	try := func(in runtime.Object, meta storage.ResponseMeta) (runtime.Object, *uint64, error) {
+		created = meta.ResourceVersion == 0
+		return tryUpdate(in, meta)
+	}
+	err := s.Interface.GuaranteedUpdate(ctx, key, destination, ignoreNotFound, preconditions, try, cached)
+	return s.told(ctx, err, created)
 }
 
 // Delete removes an object, see [storage.Interface].

@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -52,6 +53,15 @@ func TestWritten(t *testing.T) {
 		}
 		if !slices.Equal(told, tt.told) {
 			t.Errorf("%s %s: told %v", tt.method, tt.path, told)
+		}
+	}
+	// What server-side apply makes is made, and what it changes is changed.
+	for i, want := range []bool{true, false} {
+		told = nil
+		body := fmt.Sprintf(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"applied"},"data":{"k":"%d"}}`, i)
+		w := do(t, h, "PATCH", path+"/applied?fieldManager=test", "application/apply-patch+yaml", body)
+		if w.Code > 299 || !slices.Equal(told, []bool{want}) {
+			t.Errorf("applying: %d %s, told %v, want %v", w.Code, w.Body, told, want)
 		}
 	}
 	fails = errors.New("no room")

@@ -164,6 +164,9 @@ func (l *List) read(ctx context.Context) (map[string]ledger.Row, error) {
 func (l *List) differences(rows map[string]ledger.Row, revoked []Revoked, now time.Time) (put, remove []ledger.Row) {
 	want := strongest(revoked)
 	for name, r := range want {
+		if l.over(l.ends(r), now) {
+			continue
+		}
 		row := ledger.Row{Name: name, Ends: l.ends(r), Value: encode(record{r.At.Unix(), r.Reason})}
 		if have, ok := rows[name]; ok {
 			if decode(have.Value).Reason != Hold || r.Reason == Hold {
@@ -175,14 +178,16 @@ func (l *List) differences(rows map[string]ledger.Row, revoked []Revoked, now ti
 	}
 	for name, row := range rows {
 		_, wanted := want[name]
-		// One list is signed after its end that still has it (RFC 5280 section 5).
-		over := row.Ends.Add(2 * Lifetime).Before(now)
-		if over || !wanted && decode(row.Value).Reason == Hold {
+		if l.over(row.Ends, now) || !wanted && decode(row.Value).Reason == Hold {
 			remove = append(remove, row)
 		}
 	}
 	return put, remove
 }
+
+// over reports whether a certificate that ended at a time is on no list any more:
+// one is signed after its end that still has it (RFC 5280 section 5).
+func (l *List) over(end, now time.Time) bool { return end.Add(2 * Lifetime).Before(now) }
 
 // strongest returns one of the Revocations of each certificate: one that is
 // never lifted, if there is one, and the earliest of those.

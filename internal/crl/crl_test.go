@@ -173,6 +173,9 @@ func TestEndedCertificatesGo(t *testing.T) {
 	if w.keep(); w.entries() != "2:1 3:1 4:1" {
 		t.Errorf("three days after the end: %q", w.entries())
 	}
+	if w.keep(short) {
+		t.Error("what is long over was put on the list again")
+	}
 	w.now = w.ca.Certificate().NotAfter.Add(-time.Hour)
 	if w.keep(); w.entries() != "3:1 4:1" || w.read().NextUpdate.After(w.ca.Certificate().NotAfter) {
 		t.Errorf("at the end of the authority: %q until %v", w.entries(), w.read().NextUpdate)

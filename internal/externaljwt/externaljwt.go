@@ -27,6 +27,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -88,6 +89,8 @@ type Signer struct {
 	changed chan struct{} // has something in it when Next has changed
 	asked   flight.Refresh
 	fetches flight.Refresh
+	// fetching is held while keys are fetched.
+	fetching sync.Mutex
 	// Longest is the longest life that it signs for.
 	Longest time.Duration
 }
@@ -166,8 +169,11 @@ func (s *Signer) Run(ctx context.Context) {
 	}
 }
 
-// fetch takes over the keys that the signer has now.
+// fetch takes over the keys that the signer has now. One fetch is under way at a
+// time: of two answers the older one might come last.
 func (s *Signer) fetch(ctx context.Context) error {
+	s.fetching.Lock()
+	defer s.fetching.Unlock()
 	keys, err := s.fetchKeys(ctx)
 	if err == nil {
 		err = s.take(keys.All)

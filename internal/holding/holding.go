@@ -28,6 +28,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
@@ -110,6 +111,7 @@ func Renewal(cert *x509.Certificate, signer string, lifetime time.Duration, key 
 			return nil, fmt.Errorf("the certificate has a usage, %d, that cannot be asked for here", use)
 		}
 	}
+	slices.Sort(o.Usages) // the same order names the same order
 	return o, nil
 }
 

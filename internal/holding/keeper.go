@@ -18,6 +18,10 @@ const (
 	// firstRetry and lastRetry are how long after a failure it is tried again.
 	firstRetry = 5 * time.Second
 	lastRetry  = 5 * time.Minute
+	// betweenRenewals is the least time between two, unless the certificate has
+	// little more to live. One that is cut short by the end of its CA, or a clock
+	// that is ahead, would have the next one due at once.
+	betweenRenewals = time.Minute
 )
 
 // ErrExpired is returned when the certificate has ended: its holder cannot renew
@@ -39,6 +43,7 @@ type Keeper struct {
 // Keep renews the certificate until ctx is done, and then returns nil. It returns
 // an error when the certificate has ended.
 func (k *Keeper) Keep(ctx context.Context) error {
+	var rest time.Duration
 	for {
 		held, err := k.Read()
 		if err != nil {
@@ -47,9 +52,10 @@ func (k *Keeper) Keep(ctx context.Context) error {
 		leaf := held.Leaf
 		at := due(leaf)
 		k.Say("%s is good until %s and is going to be renewed at %s", leaf.Subject, leaf.NotAfter.Format(time.RFC3339), at.Format(time.RFC3339))
-		if !sleep(ctx, time.Until(at)) {
+		if !sleep(ctx, max(time.Until(at), rest)) {
 			return nil
 		}
+		rest = min(betweenRenewals, time.Until(leaf.NotAfter)/2)
 		if err := k.renew(ctx, held); err != nil || ctx.Err() != nil {
 			return err
 		}

@@ -70,7 +70,9 @@ func (u *upkeep) run(ctx context.Context) error {
 func (u *upkeep) settle(r renewed) (time.Duration, error) {
 	if r.err == nil {
 		u.from, u.until = r.from, r.until
-		return time.Until(u.due()), nil
+		// A certificate that is cut short by the end of its CA, or a clock that is
+		// ahead, would have the next one due at once.
+		return max(time.Until(u.due()), min(retryEvery, time.Until(u.until)/2)), nil
 	}
 	left := time.Until(u.until)
 	if left <= 0 {

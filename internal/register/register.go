@@ -29,6 +29,8 @@ import (
 const (
 	// MaxEntries is how many entries there may be, at a kilobyte of the store each.
 	MaxEntries = 1_000_000
+	// maxBatch bounds a transaction, in bytes of entries: etcd takes 1.5 MiB.
+	maxBatch = 512 << 10
 	// commitTimeout gives up a store that does not answer.
 	commitTimeout = 10 * time.Second
 )
@@ -101,6 +103,9 @@ func (r *Register) Record(ctx context.Context, e *Entry) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotWritten, err)
 	}
+	if len(row.Value) > ledger.MaxValue {
+		return fmt.Errorf("%w: the entry has %d bytes, and at most %d are kept", ErrNotWritten, len(row.Value), ledger.MaxValue)
+	}
 	if n := r.entries.Load(); n >= r.most {
 		return fmt.Errorf("%w: it has %d entries of credentials that have not ended, and %d is the most", ErrFull, n, r.most)
 	}
@@ -160,13 +165,27 @@ func (r *Register) commit(batch []*waiting) error {
 func (r *Register) next() []*waiting {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := min(len(r.waiting), ledger.MaxRows)
+	n := fitting(r.waiting)
 	batch := r.waiting[:n:n]
 	r.waiting = r.waiting[n:]
 	if n == 0 {
 		r.busy, r.waiting = false, nil
 	}
 	return batch
+}
+
+// fitting returns how many of those that wait go into one transaction. What is
+// too much for etcd, or has a name twice, would fail for all of them.
+func fitting(all []*waiting) int {
+	names, size := map[string]bool{}, 0
+	for n, w := range all {
+		size += len(w.row.Value)
+		if n == ledger.MaxRows || n > 0 && size > maxBatch || names[w.row.Name] {
+			return n
+		}
+		names[w.row.Name] = true
+	}
+	return len(all)
 }
 
 // Entries returns how many entries there are, as far as this process knows.

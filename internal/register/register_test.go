@@ -147,6 +147,49 @@ func TestThoseWhoComeTogetherShareTransactions(t *testing.T) {
 	})
 }
 
+// An entry that is too large, or of a name that waits already, does not fail the
+// others of its transaction.
+func TestTransactionsFit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &memory{}
+		r := register.New(store, &counted{}, quiet())
+		var work sync.WaitGroup
+		issue := func(e *register.Entry) {
+			work.Go(func() {
+				if err := r.Record(t.Context(), e); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		issue(token(0))
+		synctest.Wait()
+		for n := range 20 {
+			large := token(1 + n%19) // the last one is the first again
+			large.User = "system:serviceaccount:ns:" + strings.Repeat("a", 40_000)
+			issue(large)
+			synctest.Wait()
+		}
+		work.Wait()
+		for _, batch := range store.batches {
+			size, names := 0, map[string]bool{}
+			for _, row := range batch {
+				if size += len(row.Value); names[row.Name] {
+					t.Errorf("%s is twice in a transaction", row.Name)
+				}
+				names[row.Name] = true
+			}
+			if size > 1<<20 {
+				t.Errorf("a transaction of %d bytes", size)
+			}
+		}
+		huge := token(99)
+		huge.User = strings.Repeat("a", ledger.MaxValue+1)
+		if err := r.Record(t.Context(), huge); !errors.Is(err, register.ErrNotWritten) {
+			t.Errorf("an entry that no row holds: %v", err)
+		}
+	})
+}
+
 func TestNothingIsRecordedThatIsNotWritten(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

@@ -32,6 +32,8 @@ type Feed struct {
 	log *slog.Logger
 
 	mu sync.Mutex
+	// brought is what the watch has brought, or nil before it is followed.
+	brought cache.Store
 	// unseen are those that this process has written and the watch has not
 	// brought yet. What is deleted elsewhere while the watch is interrupted it
 	// never brings at all.
@@ -53,9 +55,23 @@ func NewFeed(x *Index, get func(ctx context.Context, name string) (*v1alpha1.Rev
 // Created has in force what this process has written.
 func (f *Feed) Created(r *v1alpha1.Revocation) {
 	f.mu.Lock()
-	f.unseen[r.UID] = unseen{r, time.Now()}
+	if !f.hasBrought(r) {
+		f.unseen[r.UID] = unseen{r, time.Now()}
+	}
 	f.mu.Unlock()
 	f.put(r)
+}
+
+// hasBrought reports whether the watch has brought r already: it may be faster
+// than the answer to who has written it. What it brings from now on it tells of
+// once the lock is free.
+func (f *Feed) hasBrought(r *v1alpha1.Revocation) bool {
+	if f.brought == nil {
+		return false
+	}
+	obj, found, err := f.brought.GetByKey(r.Name)
+	have, ok := obj.(*v1alpha1.Revocation)
+	return err == nil && found && ok && have.UID == r.UID
 }
 
 // Deleted lifts what this process has deleted.
@@ -64,6 +80,9 @@ func (f *Feed) Deleted(r *v1alpha1.Revocation) { f.remove(r) }
 // Follow has the watch of an informer feed the index. The function that it
 // returns reports whether all that there was has come.
 func (f *Feed) Follow(informer cache.SharedIndexInformer) (func() bool, error) {
+	f.mu.Lock()
+	f.brought = informer.GetStore()
+	f.mu.Unlock()
 	registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: func(obj any) {
 			if r, ok := obj.(*v1alpha1.Revocation); ok {

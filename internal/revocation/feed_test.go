@@ -21,7 +21,10 @@ import (
 type informer struct {
 	cache.SharedIndexInformer
 	cache.ResourceEventHandler
+	store cache.Store
 }
+
+func (i *informer) GetStore() cache.Store { return i.store }
 
 type registration struct {
 	cache.ResourceEventHandlerRegistration
@@ -37,7 +40,7 @@ func (i *informer) AddEventHandler(h cache.ResourceEventHandler) (cache.Resource
 // followed is a feed that follows an informer.
 func followed(t *testing.T, get func(string) (*v1alpha1.Revocation, error)) (*revocation.Index, *revocation.Feed, *informer) {
 	t.Helper()
-	x, i := revocation.New(), &informer{}
+	x, i := revocation.New(), &informer{store: cache.NewStore(cache.MetaNamespaceKeyFunc)}
 	f := revocation.NewFeed(x, func(_ context.Context, name string) (*v1alpha1.Revocation, error) { return get(name) }, slog.New(slog.DiscardHandler))
 	synced, err := f.Follow(i)
 	if err != nil || !synced() {
@@ -124,4 +127,40 @@ func TestFeedOfOwnWrites(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The watch may bring what this process writes before it is told that it is
+// written. The store is not asked about it.
+func TestFeedOfWhatTheWatchBringsFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		_, f, i := followed(t, func(name string) (*v1alpha1.Revocation, error) {
+			asked++
+			return revoke(name, spec{}), nil
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go f.Run(ctx)
+		first, other := revoke("first", spec{User: "first"}), revoke("other", spec{User: "other"})
+		older := revoke("other", spec{User: "other"})
+		older.UID = "older"
+		for _, r := range []*v1alpha1.Revocation{first, older} {
+			if err := i.store.Add(r); err != nil {
+				t.Fatal(err)
+			}
+			i.OnAdd(r, false)
+		}
+		f.Created(first)
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		if asked != 0 {
+			t.Errorf("the store was asked %d times about what the watch has brought", asked)
+		}
+		f.Created(other) // of the name of one that the watch has brought
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		if asked == 0 {
+			t.Error("the store was not asked about what the watch has not brought")
+		}
+	})
 }

@@ -197,9 +197,11 @@ func (s *Server) recognizers(signers []*signing.Signer) []csrapproving.Recognize
 			}
 		}
 	}
-	return append(csrapproving.Kubelets(s.authorizer),
+	// Whoever is revoked by now is permitted nothing, whenever he asked.
+	permitted := s.revoked.Access(s.authorizer)
+	return append(csrapproving.Kubelets(permitted),
 		csrapproving.Renewals{Signers: renew, Issued: s.heldCertificates(renew), Judge: s.revoked.Judge, Log: s.log},
-		csrapproving.Own{Signers: approve, Authorizer: s.authorizer})
+		csrapproving.Own{Signers: approve, Authorizer: permitted})
 }
 
 // recordSigned writes down a certificate that was signed for a request.

@@ -109,7 +109,12 @@ func (s *Server) retireKey(ctx context.Context, asked *KeyRetirement) (rotation.
 		return rotation.Key{}, err
 	}
 	if asked.Now {
-		return s.signing.keeper.Withdraw(ctx, asked.ID)
+		key, err := s.signing.keeper.Withdraw(ctx, asked.ID)
+		if err == nil {
+			// A store from before must not bring the key back unseen.
+			err = s.epoch.Advance(ctx, true)
+		}
+		return key, err
 	}
 	return s.signing.keeper.Retire(ctx, asked.ID)
 }

@@ -155,13 +155,19 @@ func (s *Server) legacyToken(ctx context.Context, account *corev1.ServiceAccount
 }
 
 // recordCertificate writes down a certificate of the server's own authority that
-// the server issues for itself.
+// the server issues for its operator. A store that is full must not lock him out,
+// who is to make room in it: then the entry waits in the data directory.
 func (s *Server) recordCertificate(cert *pki.ClientCertificate) error {
 	ctx, cancel := context.WithTimeout(s.draining, recordTimeout)
 	defer cancel()
 	e := register.OfCertificate(cert.Certificate, s.material.authority.Certificate(), time.Now())
 	e.Asker = itself()
-	return s.register.Record(ctx, e)
+	err := s.register.Record(ctx, e)
+	if err == nil || s.directory == nil {
+		return err
+	}
+	s.log.WarnContext(ctx, "the administrator's certificate is not in the register yet; its entry is in the data directory", "err", err)
+	return spool(s.directory.Path, s.material.authority, cert, itself())
 }
 
 // ofOwner says that the owner of the data directory asks.

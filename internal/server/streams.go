@@ -40,11 +40,8 @@ func (s *Server) openView() {
 // followed has to have come that far. A store that has lost revocations is none to
 // follow.
 func (s *Server) proveView(ctx context.Context) error {
-	revoked, revision, _, err := epoch.Read(ctx, s.client)
+	revision, err := s.epoch.Check(ctx)
 	if err != nil {
-		return err
-	}
-	if err := s.epoch.See(revoked); err != nil {
 		return err
 	}
 	return s.api.CaughtUp(ctx, revision)

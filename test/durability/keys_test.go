@@ -227,6 +227,14 @@ func (w *keyWorld) withdraw(at *replica, kid string) {
 	if err := at.do(w.t.Context(), "POST", "/gatehouse/keys/retire", map[string]any{"id": kid}, nil); !isRefused(err, 409) {
 		w.t.Errorf("a key whose tokens are good is retired: %v", err)
 	}
+	eventually(w.t, time.Minute, "a token of the key that is withdrawn", func() error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !slices.ContainsFunc(w.tokens, func(token issuedToken) bool { return token.kid == kid }) {
+			return fmt.Errorf("key %s has signed nothing", kid)
+		}
+		return nil
+	})
 	w.mu.Lock()
 	w.asked[kid] = time.Now()
 	w.mu.Unlock()

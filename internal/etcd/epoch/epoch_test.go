@@ -72,17 +72,39 @@ func TestAdvance(t *testing.T) {
 		})
 	}
 	work.Wait()
-	stored, _, _, err := epoch.Read(t.Context(), client)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(a.See(stored), b.See(stored)); err != nil {
+	if err := errors.Join(check(t, a), check(t, b)); err != nil {
 		t.Error(err)
 	}
 	counts(t, client, one, 203, 102)
 	counts(t, client, two, 203, 102)
 	open(t, client, filepath.Join(dir, "three"))
 	counts(t, client, filepath.Join(dir, "three"), 203, 102)
+}
+
+func check(t *testing.T, k *epoch.Keeper) error {
+	t.Helper()
+	_, err := k.Check(t.Context())
+	return err
+}
+
+// What is counted while the store is looked at does not seem to be lost.
+func TestCheckBesideChanges(t *testing.T) {
+	client := store(t)
+	k := open(t, client, filepath.Join(t.TempDir(), "epoch"))
+	var work sync.WaitGroup
+	for range 100 {
+		work.Go(func() {
+			if err := k.Advance(t.Context(), true); err != nil {
+				t.Error(err)
+			}
+		})
+		work.Go(func() {
+			if err := check(t, k); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	work.Wait()
 }
 
 // A store that has fewer revocations than the file knows of is refused, at the
@@ -100,22 +122,18 @@ func TestLost(t *testing.T) {
 	if err := k.Advance(t.Context(), false); err != nil {
 		t.Fatal(err)
 	}
-	put := func(value string) epoch.Count {
+	put := func(value string) {
 		if _, err := client.Put(t.Context(), epoch.Key, value); err != nil {
 			t.Fatal(err)
 		}
-		c, _, _, err := epoch.Read(t.Context(), client)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
 	}
 	// What was lifted is in force again: nobody is let in by that.
-	if err := k.See(put(string(before.Kvs[0].Value))); err != nil {
+	put(string(before.Kvs[0].Value))
+	if err := check(t, k); err != nil {
 		t.Error(err)
 	}
-	lost := put(`{"epoch":0,"revoked":0}`)
-	if err := k.See(lost); !errors.Is(err, epoch.ErrLost) || !strings.Contains(err.Error(), file) {
+	put(`{"epoch":0,"revoked":0}`)
+	if err := check(t, k); !errors.Is(err, epoch.ErrLost) || !strings.Contains(err.Error(), file) {
 		t.Errorf("while it runs: %v", err)
 	}
 	if err := k.Advance(t.Context(), true); !errors.Is(err, epoch.ErrLost) {
@@ -139,8 +157,18 @@ func TestWithoutFile(t *testing.T) {
 	if err := k.Advance(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
-	if err := k.See(epoch.Count{}); !errors.Is(err, epoch.ErrLost) {
+	had, err := client.Get(t.Context(), epoch.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Delete(t.Context(), epoch.Key); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(t, k); !errors.Is(err, epoch.ErrLost) {
 		t.Error(err)
+	}
+	if _, err := client.Put(t.Context(), epoch.Key, string(had.Kvs[0].Value)); err != nil {
+		t.Fatal(err)
 	}
 	var log bytes.Buffer
 	if _, err := epoch.Open(t.Context(), client, "", slog.New(slog.NewTextHandler(&log, nil))); err != nil {

@@ -64,15 +64,20 @@ func Open(ctx context.Context, client *clientv3.Client, path string, log *slog.L
 	return k, k.see(stored, time.Now())
 }
 
-// See takes in the count of the store as it is now, and fails with [ErrLost] if
-// it has gone back.
-func (k *Keeper) See(stored Count) error {
+// Check reads the count of the store, and returns the revision that the store is
+// at. It fails with [ErrLost] if the count has gone back. No change is counted
+// between the two: what was read before one would seem to have gone back.
+func (k *Keeper) Check(ctx context.Context) (revision int64, err error) {
 	k.writing.Lock()
 	defer k.writing.Unlock()
-	return k.see(stored, time.Now())
+	stored, revision, _, err := Read(ctx, k.client)
+	if err != nil {
+		return 0, err
+	}
+	return revision, k.see(stored, time.Now())
 }
 
-// see is See with the lock held.
+// see takes in a count of the store. The lock is held.
 func (k *Keeper) see(stored Count, now time.Time) error {
 	if err := k.known.Lost(stored); err != nil {
 		if k.file == "" {
