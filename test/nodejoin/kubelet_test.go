@@ -119,10 +119,13 @@ func (k *kubelet) register(t *testing.T) *corev1.Node {
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}
-	found, err := k.api.CoreV1().Nodes().Get(ctx, k.name, metav1.GetOptions{ResourceVersion: "0"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	// What is read from a cache may be of before; a kubelet tries again.
+	var found *corev1.Node
+	eventually(t, "the node in the cache", func() (ok bool) {
+		var err error
+		found, err = k.api.CoreV1().Nodes().Get(ctx, k.name, metav1.GetOptions{ResourceVersion: "0"})
+		return err == nil
+	})
 	ready := found.DeepCopy()
 	ready.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady", LastHeartbeatTime: metav1.Now()}}
 	ready.Status.Addresses = append(ready.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: "192.0.2.7"})
