@@ -5,6 +5,7 @@ package workloads_test
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -180,6 +181,13 @@ func testSignals(t *testing.T, s starter) {
 	for _, sig := range signals {
 		script += fmt.Sprintf("trap 'echo %s' %s\n", sig.name, sig.name)
 	}
+	// A shell cannot trap what was ignored when it began, as nohup has it of HUP.
+	// What is handled here is not ignored in what is started.
+	handled := make(chan os.Signal, 1)
+	for _, sig := range signals {
+		signal.Notify(handled, sig.signal)
+	}
+	defer signal.Stop(handled)
 	j := s.start(t, "--", "sh", "-c", script+"trap 'echo TERM; exit 9' TERM\necho ready\nwhile :; do sleep 0.05; done")
 	j.until("ready")
 	for _, sig := range signals {
@@ -274,6 +282,21 @@ func testTokenDir(t *testing.T, s starter) {
 	j = s.start(t, "--token-dir", open, "--", "true")
 	if code, _ := j.end(); code != 125 || !strings.Contains(j.said(), "others than its owner may write") {
 		t.Errorf("a folder for everybody: exit code %d, %s", code, j.said())
+	}
+	if err := os.Chmod(open, 0o755); err != nil { // and it is that of who runs the test
+		t.Fatal(err)
+	}
+	if os.Geteuid() != 0 {
+		return // nobody else's folder can be made
+	}
+	if s.credential == nil {
+		if err := os.Chown(open, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j = s.start(t, "--token-dir", open, "--", "true")
+	if code, _ := j.end(); code != 125 || !strings.Contains(j.said(), "belongs to somebody else") {
+		t.Errorf("a folder of somebody else: exit code %d, %s", code, j.said())
 	}
 }
 

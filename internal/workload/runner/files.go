@@ -59,11 +59,11 @@ func (f *files) own(r *Run) error {
 	if err != nil {
 		return err
 	}
-	if owner := info.Sys().(*syscall.Stat_t).Uid; int(owner) != os.Geteuid() && (r.Command.User == nil || owner != r.Command.User.UID) {
-		return fmt.Errorf("%s belongs to somebody else, who could put other files there: name a folder of your own", r.TokenDir)
-	}
 	if info.Mode().Perm()&0o022 != 0 {
 		return fmt.Errorf("others than its owner may write to %s", r.TokenDir)
+	}
+	if owner := info.Sys().(*syscall.Stat_t).Uid; int(owner) != os.Geteuid() && (r.Command.User == nil || owner != r.Command.User.UID) {
+		return fmt.Errorf("%s belongs to somebody else, who could put other files there: name a folder of your own", r.TokenDir)
 	}
 	if u := r.Command.User; u != nil {
 		f.dir.Owner = &payload.Owner{UID: int(u.UID), GID: int(u.GID)}
