@@ -62,11 +62,30 @@ func TestNothingIsIssuedWithoutAnEntry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.WriteAdminKubeconfig(); !errors.Is(err, register.ErrNotWritten) {
-		t.Errorf("a certificate without an entry: %v", err)
+	// The operator's own way in waits for nobody: its entry is in the data directory.
+	if err := s.WriteAdminKubeconfig(); err != nil {
+		t.Errorf("the administrator's certificate: %v", err)
 	}
-	if after, err := os.ReadFile(kubeconfig); err != nil || string(after) != string(before) {
+	after, err := os.ReadFile(kubeconfig)
+	if err != nil || string(after) == string(before) {
+		t.Errorf("the kubeconfig is the same, or gone: %v", err)
+	}
+	spool := filepath.Join(filepath.Dir(kubeconfig), "issued")
+	if entries, err := filepath.Glob(filepath.Join(spool, "x509-*.json")); err != nil || len(entries) != 1 {
+		t.Errorf("entries that wait: %q, %v", entries, err)
+	}
+	// Where it cannot be left there either, nothing is issued.
+	if err := errors.Join(os.RemoveAll(spool), os.WriteFile(spool, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.WriteAdminKubeconfig(); err == nil {
+		t.Error("a certificate without an entry")
+	}
+	if last, err := os.ReadFile(kubeconfig); err != nil || string(last) != string(after) {
 		t.Errorf("the kubeconfig has changed, or is gone: %v", err)
+	}
+	if err := os.Remove(spool); err != nil {
+		t.Fatal(err)
 	}
 }
 
