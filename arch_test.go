@@ -61,6 +61,7 @@ var sideways = []edge{
 	{"internal/authorizers", "authz/webhook"},
 	{"internal/issuers", "authn/jwt"},
 	{"internal/listener", "internal/turns"},
+	{"internal/register", "authn/clientcert"},
 	{"internal/revocation", "authn/clientcert"},
 	{"internal/outcall", "internal/turns"},
 	{"internal/tarpit", "internal/turns"},

@@ -13,7 +13,6 @@
 package crl
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -372,7 +371,7 @@ func encode(r record) []byte {
 // decode reads a record. One that cannot be read counts as never to be lifted.
 func decode(value []byte) record {
 	var r record
-	if err := json.NewDecoder(bytes.NewReader(value)).Decode(&r); err != nil {
+	if err := json.Unmarshal(value, &r); err != nil {
 		return record{}
 	}
 	return r

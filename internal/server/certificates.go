@@ -28,9 +28,10 @@ import (
 
 const mendSigningCA = "name the certificate of a CA and its private key, both in PEM form"
 
-// A signingCA is the files of a CA that signs requests.
+// A signingCA is the files of a CA that signs requests, and the name of its list
+// of revoked certificates.
 type signingCA struct {
-	signer        string
+	signer, list  string
 	cert, keyFile *string
 }
 
@@ -38,10 +39,10 @@ type signingCA struct {
 // one signer alone.
 func signingCAs(c *config.Certificates) []signingCA {
 	return []signingCA{
-		{certificatesv1.KubeAPIServerClientSignerName, &c.KubeAPIServerClientCertFile, &c.KubeAPIServerClientKeyFile},
-		{certificatesv1.KubeAPIServerClientKubeletSignerName, &c.KubeletClientCertFile, &c.KubeletClientKeyFile},
-		{certificatesv1.KubeletServingSignerName, &c.KubeletServingCertFile, &c.KubeletServingKeyFile},
-		{signing.LegacyUnknown, &c.LegacyUnknownCertFile, &c.LegacyUnknownKeyFile},
+		{certificatesv1.KubeletServingSignerName, "kubelet-serving", &c.KubeletServingCertFile, &c.KubeletServingKeyFile},
+		{certificatesv1.KubeAPIServerClientKubeletSignerName, "kubelet-client", &c.KubeletClientCertFile, &c.KubeletClientKeyFile},
+		{certificatesv1.KubeAPIServerClientSignerName, "kube-apiserver-client", &c.KubeAPIServerClientCertFile, &c.KubeAPIServerClientKeyFile},
+		{signing.LegacyUnknown, "legacy-unknown", &c.LegacyUnknownCertFile, &c.LegacyUnknownKeyFile},
 	}
 }
 
@@ -49,7 +50,7 @@ func signingCAs(c *config.Certificates) []signingCA {
 func (s *Server) checkCertificates() error {
 	c := &s.cfg.Certificates
 	var errs []error
-	for _, ca := range append(signingCAs(c), signingCA{"", &c.CertFile, &c.KeyFile}) {
+	for _, ca := range append(signingCAs(c), signingCA{cert: &c.CertFile, keyFile: &c.KeyFile}) {
 		errs = append(errs, s.checkSigningCA(ca.cert, *ca.cert, *ca.keyFile))
 	}
 	for _, own := range c.Signers {

@@ -3,8 +3,6 @@ package server
 import (
 	"context"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/asn1"
 	"errors"
 	"fmt"
 	"math/big"
@@ -59,7 +57,7 @@ func (s *Server) certifiers() ([]certifier, error) {
 			continue
 		}
 		a.issuer = clientcert.Credential(identity.ClientCertificate, []*x509.Certificate{cert}).ID
-		a.subject = subjectOf(cert)
+		a.subject = clientcert.SubjectName(cert)
 		prefix := listsPrefix + register.Digest(cert.Raw) + "/"
 		a.list = crl.New(a.authority, ledger.New(s.client, prefix+"revoked/"), volume.New(s.client, prefix+"list/"))
 		able = append(able, a)
@@ -74,12 +72,9 @@ func (s *Server) allCertifiers() ([]certifier, error) {
 		field           any
 	}
 	c := &s.cfg.Certificates
-	every := []files{
-		{"cluster-signing", c.CertFile, c.KeyFile, &c.CertFile},
-		{"kubelet-serving", c.KubeletServingCertFile, c.KubeletServingKeyFile, &c.KubeletServingCertFile},
-		{"kubelet-client", c.KubeletClientCertFile, c.KubeletClientKeyFile, &c.KubeletClientCertFile},
-		{"kube-apiserver-client", c.KubeAPIServerClientCertFile, c.KubeAPIServerClientKeyFile, &c.KubeAPIServerClientCertFile},
-		{"legacy-unknown", c.LegacyUnknownCertFile, c.LegacyUnknownKeyFile, &c.LegacyUnknownCertFile},
+	every := []files{{"cluster-signing", c.CertFile, c.KeyFile, &c.CertFile}}
+	for _, ca := range signingCAs(c) {
+		every = append(every, files{ca.list, *ca.cert, *ca.keyFile, ca.cert})
 	}
 	for _, own := range c.Signers {
 		every = append(every, files{strings.ReplaceAll(own.Name, "/", ":"), own.CertFile, own.KeyFile, &c.Signers})
@@ -102,16 +97,6 @@ func (s *Server) allCertifiers() ([]certifier, error) {
 		}
 	}
 	return all, nil
-}
-
-// subjectOf returns the subject of a certificate in the form of RFC 2253, as it
-// stands there.
-func subjectOf(cert *x509.Certificate) string {
-	var name pkix.RDNSequence
-	if rest, err := asn1.Unmarshal(cert.RawSubject, &name); err != nil || len(rest) > 0 {
-		return cert.Subject.String()
-	}
-	return name.String()
 }
 
 // listController keeps the lists of revoked certificates.
