@@ -173,6 +173,7 @@ func (a *API) build(cfg Config, in *installer) error {
 	if a.handler, err = answerVersion(generic.EffectiveVersion.Info(), s.Handler.Director); err != nil {
 		return err
 	}
+	a.handler = answerCustomResources(a.handler)
 	return a.nameBeside(s, cfg.Beside, in.named)
 }
 
