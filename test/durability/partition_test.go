@@ -50,6 +50,18 @@ func newGate(t *testing.T, to string) *gate {
 	return g
 }
 
+// behind returns the flags of a process whose way to the store is through the gate.
+func (g *gate) behind(flags []string) []string {
+	var behind []string
+	for _, flag := range flags {
+		if strings.HasPrefix(flag, "--etcd-servers=") {
+			flag = "--etcd-servers=https://" + g.socket.Addr().String()
+		}
+		behind = append(behind, flag)
+	}
+	return behind
+}
+
 func (g *gate) run() {
 	for {
 		from, err := g.socket.Accept()
@@ -119,13 +131,7 @@ func TestCutOff(t *testing.T) {
 	flags := append(moved(t, append([]string{"migrate", "--data-dir", s.DataDir, "--keys-to", filepath.Join(t.TempDir(), "keys")}, etcd.flags()...)),
 		"--max-staleness="+staleness.String())
 	g := newGate(t, etcd.members[0].Client)
-	var behind []string
-	for _, flag := range flags {
-		if strings.HasPrefix(flag, "--etcd-servers=") {
-			flag = "--etcd-servers=https://" + g.socket.Addr().String()
-		}
-		behind = append(behind, flag)
-	}
+	behind := g.behind(flags)
 	a, b := startReplica(t, s.Kubeconfig, flags), startReplica(t, s.Kubeconfig, behind)
 	heedless := startReplica(t, s.Kubeconfig, append(behind, "--serve-stale"))
 	for _, lost := range []struct {
