@@ -44,3 +44,6 @@ func (uncounted) UsesWritten(int, bool) {}
 
 // HolderOf says who has a certificate without a common name.
 func HolderOf(cert *x509.Certificate) string { return holderOf(cert) }
+
+// TakeSpool has s write down what was issued without it.
+func TakeSpool(ctx context.Context, s *Server) error { return s.takeSpool(ctx) }
