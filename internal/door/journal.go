@@ -30,7 +30,7 @@ type Journal interface {
 func (d *door) noteRefusal(w http.ResponseWriter, r *http.Request, err error) string {
 	id := d.Journal.NewID()
 	w.Header().Set(RequestIDHeader, id)
-	d.Journal.Refused(id, w.Header().Get(auditIDHeader), r, func() []authn.Rung {
+	d.Journal.Refused(id, AuditIDOf(w), r, func() []authn.Rung {
 		if err == authn.ErrNoCredential {
 			// Nobody had anything to refuse; still, who was asked?
 			_, ladder, _ := authn.Trace(d.Authenticator, r)
@@ -46,8 +46,11 @@ func (d *door) noteDenial(w http.ResponseWriter, r *http.Request, a *authz.Attri
 	id := d.Journal.NewID()
 	w.Header().Set(RequestIDHeader, id)
 	kubeaudit.AddAuditAnnotation(r.Context(), audit.RequestIDAnnotation, id)
-	d.Journal.Denied(id, w.Header().Get(auditIDHeader), r, a, reason)
+	d.Journal.Denied(id, AuditIDOf(w), r, a, reason)
 }
+
+// AuditIDOf returns the audit ID of the request that w answers.
+func AuditIDOf(w http.ResponseWriter) string { return w.Header().Get(auditIDHeader) }
 
 // auditIDHeader is Audit-ID as net/http keeps it.
 const auditIDHeader = "Audit-Id"

@@ -18,11 +18,12 @@ import (
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authz"
+	"gatehouse.dev/gatehouse/identity"
 )
 
-// What is recorded at most. With a record of 2 KiB, and few have more, one
-// process has some 16 MiB of them in the store when everybody is refused all the
-// time.
+// What is recorded at most of a topic. With a record of 2 KiB, and few have more,
+// one process has some 16 MiB of each in the store when everybody is refused all
+// the time.
 const (
 	peerEvery, peerBurst   = 2 * time.Second, 60
 	totalEvery, totalBurst = time.Second / 2, 600
@@ -55,8 +56,7 @@ type Book struct {
 	log    *slog.Logger
 
 	mu      sync.Mutex
-	peers   peers
-	total   allowance
+	shares  [topics]share
 	pending map[string]*Request // by ID
 	// lost is what was left out, by the minute in Unix seconds: all of this
 	// minute, and what the store does not know of those before.
@@ -68,10 +68,11 @@ type Book struct {
 // NewBook returns an empty book of the process that calls itself server, which
 // no other process does.
 func NewBook(server string, store Store, log *slog.Logger) *Book {
-	return &Book{
-		server: server, store: store, log: log,
-		peers: peers{}, pending: map[string]*Request{}, lost: map[int64]*Lost{},
+	b := &Book{server: server, store: store, log: log, pending: map[string]*Request{}, lost: map[int64]*Lost{}}
+	for i := range b.shares {
+		b.shares[i].peers = peers{}
 	}
+	return b
 }
 
 // NewID returns an ID that nobody can guess: 128 bits in base32.
@@ -80,31 +81,61 @@ func (b *Book) NewID() string { return strings.ToLower(rand.Text()) }
 // Refused records that the credential of r was refused. Ladder returns what was
 // said of it, and is called only if there is room.
 func (b *Book) Refused(id, auditID string, r *http.Request, ladder func() []authn.Rung) {
-	peer := authn.PeerFrom(r.Context())
-	if !b.room(peer) {
-		return
+	if record := b.begin(requests, id, auditID, r); record != nil {
+		record.Code, record.Ladder = http.StatusUnauthorized, ladder()
+		b.add(record)
 	}
-	record := b.begin(id, auditID, r, peer, http.StatusUnauthorized)
-	record.Ladder = ladder()
-	b.add(record)
 }
 
 // Denied records that the caller may not do what r asks for.
 func (b *Book) Denied(id, auditID string, r *http.Request, a *authz.Attributes, reason string) {
-	peer := authn.PeerFrom(r.Context())
-	if !b.room(peer) {
-		return
+	if record := b.begin(requests, id, auditID, r); record != nil {
+		record.Code = http.StatusForbidden
+		record.denied(a, reason, nil)
+		b.add(record)
 	}
-	record := b.begin(id, auditID, r, peer, http.StatusForbidden)
-	record.User = userOf(a.User)
-	record.Authorization = &Authorization{Asked: askedOf(a), Reason: cut(reason, maxPath)}
-	b.add(record)
 }
 
-func (b *Book) begin(id, auditID string, r *http.Request, peer netip.Addr, code int) *Request {
+// NotAuthenticated records that the token that r asks about was found bad, and
+// whose it is if that is known. It returns the ID of the record, which is "" if
+// there is no room. Ladder returns what was said of the token.
+func (b *Book) NotAuthenticated(auditID string, r *http.Request, review *Review, whose *identity.Identity, ladder func() []authn.Rung) string {
+	record := b.begin(tokens, "", auditID, r)
+	if record == nil {
+		return ""
+	}
+	record.Code, record.Review = http.StatusCreated, review.bounded()
+	record.User, record.Ladder = userOf(whose), ladder()
+	b.add(record)
+	return record.ID
+}
+
+// NotAllowed is the same for what somebody may not do, or what could not be
+// decided because of err.
+func (b *Book) NotAllowed(auditID string, r *http.Request, review *Review, a *authz.Attributes, reason string, err error) string {
+	record := b.begin(accesses, "", auditID, r)
+	if record == nil {
+		return ""
+	}
+	record.Code, record.Review = http.StatusCreated, review.bounded()
+	record.denied(a, reason, err)
+	b.add(record)
+	return record.ID
+}
+
+// begin returns the record of a request about a topic, with an ID if it has none
+// yet, or nil if there is no room for it.
+func (b *Book) begin(about topic, id, auditID string, r *http.Request) *Request {
+	peer := authn.PeerFrom(r.Context())
+	if !b.room(about, peer) {
+		return nil
+	}
+	if id == "" {
+		id = b.NewID()
+	}
 	now := metav1.NowMicro()
 	record := &Request{
-		ID: id, AuditID: cut(auditID, maxName), Time: &now, Server: b.server, Peer: "unknown", Code: code,
+		ID: id, AuditID: cut(auditID, maxName), Time: &now, Server: b.server, Peer: "unknown",
 		// The query is left out: people put tokens there.
 		Method: cut(r.Method, maxName), Path: cut(r.URL.Path, maxPath),
 	}
@@ -114,16 +145,16 @@ func (b *Book) begin(id, auditID string, r *http.Request, peer netip.Addr, code 
 	return record
 }
 
-// room reports whether one more refusal of a peer is recorded, and counts it if
-// not.
-func (b *Book) room(peer netip.Addr) bool {
+// room reports whether one more record about a topic is made of a peer, and
+// counts it if not.
+func (b *Book) room(about topic, peer netip.Addr) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := time.Now()
+	now, share := time.Now(), &b.shares[about]
 	switch {
-	case !b.peers.take(peer, now):
+	case !share.peers.take(peer, now):
 		b.lose(now, Lost{Peer: 1})
-	case len(b.pending) >= maxPending || !b.total.take(now, totalEvery, totalBurst):
+	case len(b.pending) >= maxPending || !share.total.take(now, totalEvery, totalBurst):
 		b.lose(now, Lost{Total: 1})
 	default:
 		return true
@@ -277,55 +308,4 @@ func cut(text string, most int) string {
 		most--
 	}
 	return text[:most] + "..."
-}
-
-// An allowance lets some through at once and then one each so often. (The
-// generic cell rate algorithm.)
-type allowance struct{ due time.Time }
-
-func (a *allowance) take(now time.Time, every time.Duration, burst int) bool {
-	first := now.Add(-time.Duration(burst-1) * every)
-	if a.due.Before(first) {
-		a.due = first
-	}
-	if a.due.After(now) {
-		return false
-	}
-	a.due = a.due.Add(every)
-	return true
-}
-
-// idle reports whether it is as if nothing had been taken.
-func (a *allowance) idle(now time.Time, every time.Duration, burst int) bool {
-	return !a.due.After(now.Add(-time.Duration(burst-1) * every))
-}
-
-// peers are the allowances of peers. There are at most maxPeers; those who come
-// when all are in use share one.
-type peers map[netip.Addr]*allowance
-
-const maxPeers = 4096
-
-func (p peers) take(peer netip.Addr, now time.Time) bool {
-	own := p[peer]
-	if own == nil && len(p) >= maxPeers {
-		p.sweep(now)
-	}
-	if own == nil && len(p) >= maxPeers {
-		peer, own = netip.Addr{}, p[netip.Addr{}]
-	}
-	if own == nil {
-		own = &allowance{}
-		p[peer] = own
-	}
-	return own.take(now, peerEvery, peerBurst)
-}
-
-// sweep forgets the peers that have not been heard of for long.
-func (p peers) sweep(now time.Time) {
-	for peer, a := range p {
-		if a.idle(now, peerEvery, peerBurst) {
-			delete(p, peer)
-		}
-	}
 }

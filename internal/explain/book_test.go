@@ -196,8 +196,8 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 		if most := totalBurst + int(time.Duration(hours)*time.Hour/totalEvery); kept > most || len(records) != 1 || kept < totalBurst {
 			t.Errorf("%d records in an hour, want at most %d", kept, most)
 		}
-		if len(book.peers) > maxPeers {
-			t.Errorf("%d peers are remembered", len(book.peers))
+		if len(book.shares[requests].peers) > maxPeers {
+			t.Errorf("%d peers are remembered", len(book.shares[requests].peers))
 		}
 		lost, err := newBook(store, "b").left(t.Context())
 		if err != nil || lost.sum() != uint64(n-kept) {
@@ -268,5 +268,103 @@ func TestDenied(t *testing.T) {
 	back := r.Authorization.Asked.attributes(r.User.identity())
 	if !back.IsResource || back.Resource != "pods" || back.Namespace != "x" || back.User.Name != "jane" {
 		t.Errorf("asked for %+v", back)
+	}
+}
+
+// What an API server was told no about is found as what it asked about. It has
+// shares of its own: one who asks about his own people all day hides neither
+// what he is refused, nor what others are.
+func TestReviews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &shelf{values: map[string][]byte{}}
+		a, b := newBook(store, "a"), newBook(store, "b")
+		defer run(a)()
+		r := httptest.NewRequest("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", nil)
+		r = r.WithContext(authn.WithConn(r.Context(), &authn.Conn{Peer: victim}))
+		about := &Review{Kind: "SubjectAccessReview", Asker: "gatehouse:webhook:prod"}
+		asked := &authz.Attributes{User: &identity.Identity{Name: "jane", Groups: []string{"dev"}}, Verb: "get", Path: "/metrics"}
+		var ids []string
+		for range 2 * peerBurst {
+			if id := a.NotAllowed("audit-1", r, about, asked, "no", errors.New("the webhook is away")); id != "" {
+				ids = append(ids, id)
+			}
+		}
+		if len(ids) != peerBurst {
+			t.Errorf("%d denials are kept, want %d", len(ids), peerBurst)
+		}
+		many := &Review{Kind: "TokenReview", Asker: strings.Repeat("a", 2*maxName), Audiences: slices.Repeat([]string{"prod"}, 100)}
+		token := a.NotAuthenticated("audit-2", r, many, asked.User, func() []authn.Rung {
+			return []authn.Rung{{Method: identity.JWT, Found: authn.Refused, Reason: "expired", Facts: authn.Facts{Kind: authn.Expired}}}
+		})
+		refused := refuse(a, victim, "audit-3")
+		time.Sleep(2 * flushEvery)
+		for id, want := range map[string]Request{
+			ids[0]:  {AuditID: "audit-1", Code: 201, Review: about, User: &User{Username: "jane"}},
+			token:   {AuditID: "audit-2", Code: 201, Review: &Review{Kind: "TokenReview"}, User: &User{Username: "jane"}},
+			refused: {AuditID: "audit-3", Code: 401},
+		} {
+			found, _, err := b.find(t.Context(), id)
+			if err != nil || len(found) != 1 {
+				t.Fatalf("%s: %+v, %v", want.AuditID, found, err)
+			}
+			got := found[0]
+			if got.AuditID != want.AuditID || got.Code != want.Code || (got.Review == nil) != (want.Review == nil) || (got.User == nil) != (want.User == nil) || got.Peer != victim.String() {
+				t.Errorf("found %+v, want %+v", got, want)
+			}
+			if got.Review != nil && (got.Review.Kind != want.Review.Kind || len(got.Review.Asker) > maxName+3 || len(got.Review.Audiences) > maxAudiences) {
+				t.Errorf("found %+v, want %+v", got.Review, want.Review)
+			}
+		}
+		if lost, err := b.left(t.Context()); err != nil || lost != (Lost{Peer: peerBurst}) {
+			t.Errorf("left out %+v, %v", lost, err)
+		}
+	})
+}
+
+// rules allow dev to get, and deny whoever is gone.
+type rules struct{ gone string }
+
+func (r rules) Authorize(_ context.Context, a *authz.Attributes) (authz.Answer, error) {
+	switch {
+	case a.User.Name == r.gone:
+		return authz.Answer{Verdict: authz.Deny}, nil
+	case a.User.InGroup("dev") && a.Verb == "get":
+		return authz.Answer{Verdict: authz.Allow}, nil
+	}
+	return authz.Answer{}, nil
+}
+
+func (r rules) Nearest(a *authz.Attributes, _ int) []authz.Near {
+	if !a.User.InGroup("dev") {
+		return nil
+	}
+	return []authz.Near{{Binding: "b", Role: "r", Subject: "s", Differs: authz.ByVerb, Has: []string{"get"}, Wants: a.Verb}}
+}
+
+// A denial to an API server is looked at again by what API servers are told, and
+// shows the rules that nearly allow it.
+func TestReviewAsOfNow(t *testing.T) {
+	book := newBook(&shelf{values: map[string][]byte{}}, "a")
+	e := &Explainer{Book: book, Authorizer: rules{}, Reviewed: rules{gone: "joe"}}
+	ask := func(who, verb string, groups ...string) string {
+		a := &authz.Attributes{User: &identity.Identity{Name: who, Groups: groups}, Verb: verb, Path: "/x"}
+		return book.NotAllowed("audit-1", httptest.NewRequest("POST", "/", nil), &Review{Kind: "SubjectAccessReview"}, a, "", nil)
+	}
+	for _, tt := range []struct {
+		name, id, now string
+		nearest       int
+	}{
+		{"a verb too many", ask("jane", "post", "dev"), "denied", 1},
+		{"nothing near", ask("jane", "post", "ops"), "denied", 0},
+		{"revoked", ask("joe", "get", "dev"), "denied", 1},
+		{"since then", ask("jane", "get", "dev"), "allowed", 0},
+	} {
+		found, err := e.Find(t.Context(), tt.id)
+		if err != nil || len(found.Status.Requests) != 1 {
+			t.Fatal(found, err)
+		}
+		if a := found.Status.Requests[0].Authorization; a.Now != tt.now || len(a.Nearest) != tt.nearest {
+			t.Errorf("%s: %+v", tt.name, a)
+		}
 	}
 }

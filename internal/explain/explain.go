@@ -93,6 +93,9 @@ type Request struct {
 	Method string `json:"method,omitempty"`
 	// Path is that of the URL, without the query.
 	Path string `json:"path,omitempty"`
+	// Review is set if the request was answered, and the answer was no. Then what
+	// follows is about the token or the user that it asked about.
+	Review *Review `json:"review,omitempty"`
 	// Ladder is what the authenticators said, in their order. It is empty where
 	// the caller was not in doubt.
 	Ladder []authn.Rung `json:"ladder,omitempty"`
@@ -100,6 +103,17 @@ type Request struct {
 	User *User `json:"user,omitempty"`
 	// Authorization is what was decided about what he may do.
 	Authorization *Authorization `json:"authorization,omitempty"`
+}
+
+// A Review is the question of an API server, or of whoever else may ask.
+type Review struct {
+	// Kind is TokenReview, SubjectAccessReview or LocalSubjectAccessReview.
+	Kind string `json:"kind"`
+	// Asker is the name of who asked.
+	Asker string `json:"asker"`
+	// Audiences are those that the token should have been for. Without any, it
+	// should have been for this server.
+	Audiences []string `json:"audiences,omitempty"`
 }
 
 // A User is a caller, and what proved it.
@@ -178,10 +192,30 @@ const (
 	maxPath   = 1024
 	maxName   = 512
 	maxGroups = 64
+	// maxAudiences is how many are kept of those that a review asks for.
+	maxAudiences = 16
 	// maxRecord is the size of a record as JSON. What is larger loses its
 	// checks, then its reasons.
 	maxRecord = 16 << 10
 )
+
+// bounded returns r as it is kept.
+func (r *Review) bounded() *Review {
+	out := &Review{Kind: r.Kind, Asker: cut(r.Asker, maxName)}
+	for _, a := range r.Audiences[:min(len(r.Audiences), maxAudiences)] {
+		out.Audiences = append(out.Audiences, cut(a, maxName))
+	}
+	return out
+}
+
+// denied writes down what somebody may not do, and why.
+func (r *Request) denied(a *authz.Attributes, reason string, err error) {
+	r.User = userOf(a.User)
+	r.Authorization = &Authorization{Asked: askedOf(a), Reason: cut(reason, maxPath)}
+	if err != nil {
+		r.Authorization.Error = cut(err.Error(), maxPath)
+	}
+}
 
 func userOf(who *identity.Identity) *User {
 	if who == nil {

@@ -27,7 +27,8 @@ const (
 	maxPEM, maxHeader = 128 << 10, 128 << 10
 )
 
-// An Explainer answers what operators ask. All fields but Judge must be set.
+// An Explainer answers what operators ask. All fields but those
+// that say so must be set.
 type Explainer struct {
 	Book *Book
 	// Authenticator is the chain that judges requests, without what remembers or
@@ -36,6 +37,9 @@ type Explainer struct {
 	// Judge, which may be nil, says what was taken back.
 	Judge      func(*identity.Identity) error
 	Authorizer Authorizer
+	// Reviewed, which may be nil, decides what reviews are told, where that is not
+	// what Authorizer decides.
+	Reviewed authz.Authorizer
 	// Registered, which may be nil, returns the name of a credential's entry in the
 	// register of what was issued, or "" if there is none or nobody can tell.
 	Registered func(context.Context, *identity.Credential) string
@@ -97,7 +101,11 @@ func (e *Explainer) asOfNow(ctx context.Context, r *Request) {
 	}
 	then := *r.Authorization // r may be shared with the book
 	a := then.Asked.attributes(r.User.identity())
-	answer, err := e.Authorizer.Authorize(ctx, a)
+	var decides authz.Authorizer = e.Authorizer
+	if r.Review != nil && e.Reviewed != nil {
+		decides = e.Reviewed
+	}
+	answer, err := decides.Authorize(ctx, a)
 	switch {
 	case answer.Verdict == authz.Allow:
 		then.Now = "allowed"

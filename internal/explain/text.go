@@ -72,19 +72,40 @@ func (p *Page) request(r *Request) {
 	if r.Path != "" {
 		p.line("%s %s", r.Method, r.Path)
 	}
+	about := words{"who is calling", "the caller is ", "what the caller may do"}
+	if r.Review != nil {
+		about = words{"whose the token is", "the token is of ", "what the user may do"}
+		if r.Authorization != nil {
+			about.user = "the user is "
+		}
+		p.review(r.Review)
+	}
 	if len(r.Ladder) > 0 {
-		p.line("\nwho is calling")
+		p.line("\n%s", about.ladder)
 		p.ladder(r.Ladder)
 	}
 	if u := r.User; u != nil {
+		p.line("\n%s%s", about.user, u.Username)
 		p.user(u)
 	}
 	if r.Authorization != nil {
+		p.line("\n%s", about.authorization)
 		p.authorization(r.Authorization)
 	}
 	if r.ID == "" {
 		p.line("\nthe answer would be %d", r.Code)
 	}
+}
+
+// words are the headings of what is said of a request.
+type words struct{ ladder, user, authorization string }
+
+func (p *Page) review(r *Review) {
+	audiences := ""
+	if len(r.Audiences) > 0 {
+		audiences = ", for " + strings.Join(r.Audiences, ", ")
+	}
+	p.line("a %s by %s%s: the answer was no", r.Kind, r.Asker, audiences)
 }
 
 func (p *Page) ladder(rungs []authn.Rung) {
@@ -133,7 +154,6 @@ func (p *Page) checks(checks []authn.Check) {
 }
 
 func (p *Page) user(u *User) {
-	p.line("\nthe caller is %s", u.Username)
 	groups := u.Groups
 	if u.MoreGroups > 0 {
 		groups = append(groups[:len(groups):len(groups)], fmt.Sprintf("and %d more", u.MoreGroups))
@@ -152,7 +172,6 @@ func (p *Page) user(u *User) {
 }
 
 func (p *Page) authorization(a *Authorization) {
-	p.line("\nwhat the caller may do")
 	found, verdict := authn.Refused, "denied"
 	if a.Allowed {
 		found, verdict = authn.Accepted, "allowed"

@@ -63,3 +63,43 @@ the answer would be 403
 		t.Errorf("%v, no colour in %s", err, b.String())
 	}
 }
+
+func TestPageOfReviews(t *testing.T) {
+	at := metav1.NewMicroTime(time.Unix(0, 0))
+	one := Request{ID: "id-1", AuditID: "audit-1", Time: &at, Server: "a", Peer: "192.0.2.1", Code: 201, Method: "POST", Path: "/tokenreviews"}
+	two := one
+	one.Review = &Review{Kind: "TokenReview", Asker: "gatehouse:webhook:prod", Audiences: []string{"prod", "more"}}
+	one.User = &User{Username: "jane"}
+	one.Ladder = []authn.Rung{{Method: identity.StaticToken, Found: authn.Accepted}, {Method: identity.StaticToken, Found: authn.Refused, Reason: "it does not count"}}
+	two.Review = &Review{Kind: "SubjectAccessReview", Asker: "gatehouse:webhook:prod"}
+	two.User = &User{Username: "joe"}
+	two.Authorization = &Authorization{Asked: Asked{Verb: "get", Path: "/x"}}
+	var b strings.Builder
+	if err := (&Page{}).Write(&b, answer("audit-1", []Request{one, two})); err != nil {
+		t.Fatal(err)
+	}
+	want := `request id-1, audit ID audit-1
+answered with 201 at 1970-01-01T00:00:00Z by a to 192.0.2.1
+POST /tokenreviews
+a TokenReview by gatehouse:webhook:prod, for prod, more: the answer was no
+
+whose the token is
+  ✓ StaticToken  accepted  it is good
+  ✗ StaticToken  refused   it does not count
+
+the token is of jane
+
+request id-1, audit ID audit-1
+answered with 201 at 1970-01-01T00:00:00Z by a to 192.0.2.1
+POST /tokenreviews
+a SubjectAccessReview by gatehouse:webhook:prod: the answer was no
+
+the user is joe
+
+what the user may do
+  ✗ get /x: denied
+`
+	if got := b.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

@@ -31,7 +31,7 @@ const healthTimeout = 2 * time.Second
 func (s *Server) door() (http.Handler, error) {
 	reviews, err := review.New(review.Config{
 		Tokens: reviewed{s.revoked.Tokens(s.credentials.tokens), s.uses}, Audiences: s.cfg.Audiences(), Clients: reviewClients(s.cfg), Access: s.revoked.Access(s.authorizer),
-		Rules: rules{s.authorizer}, Validate: validateReview,
+		Rules: rules{s.authorizer}, Validate: validateReview, Journal: reviewJournal{s.book},
 	})
 	if err != nil {
 		return nil, err

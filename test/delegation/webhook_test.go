@@ -1,6 +1,7 @@
 package delegation_test
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -65,6 +66,8 @@ func testTokenWebhook(t *testing.T, w *world) {
 			t.Errorf("%s: the error holds the token", test.name)
 		}
 	}
+	w.explained(t, asked(a.AuthenticateToken(t.Context(), "jacks-t0ken")), "TokenReview", `"kind":"unknown"`)
+	w.explained(t, asked(a.AuthenticateToken(t.Context(), app)), "TokenReview", `"got":"[\"elsewhere\"]"`)
 	res, ok, err := a.AuthenticateToken(t.Context(), "janes-t0ken")
 	want := &user.DefaultInfo{Name: "jane", UID: "uid-1", Groups: []string{"dev", "system:authenticated"}}
 	if !ok || !reflect.DeepEqual(res.User, want) {
@@ -122,8 +125,31 @@ func testAccessWebhook(t *testing.T, w *world) {
 			t.Errorf("%s: %v, %q, %v, want %v, %q", name, got, reason, err, test.want, test.says)
 		}
 	}
+	_, reason, _ := a.Authorize(t.Context(), change(func(a *authorizer.AttributesRecord) { a.Verb = "patch" }))
+	w.explained(t, reason, "SubjectAccessReview", `"differs":"verb"`)
 	bystander := w.kubeconfig(t, "bystander", "/apis/authorization.k8s.io/v1/subjectaccessreviews")
 	if got, _, err := ask(bystander).Authorize(t.Context(), get); got != authorizer.DecisionDeny || err == nil {
 		t.Errorf("one who may not ask gets %v, %v", got, err)
+	}
+}
+
+// asked returns what is told of a token that is refused.
+func asked(_ *authenticator.Response, _ bool, err error) string { return fmt.Sprint(err) }
+
+// explained holds that what an API server was told leads an operator to the
+// cause.
+func (w *world) explained(t *testing.T, told, kind, cause string) {
+	t.Helper()
+	_, id, ok := strings.Cut(told, "gatehouse explain ")
+	if id = strings.Trim(id, ")"); !ok {
+		t.Errorf("%q does not say how to find out more", told)
+		return
+	}
+	text, err := w.admin.CoreV1().RESTClient().Get().AbsPath("/apis/gatehouse.dev/v1alpha1/explanations/" + id).DoRaw(t.Context())
+	check(t, err)
+	for _, want := range []string{`"kind":"` + kind + `"`, `"asker":"gatehouse:webhook:prod"`, cause} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%q is explained without %s: %s", told, want, text)
+		}
 	}
 }

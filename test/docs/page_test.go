@@ -71,7 +71,7 @@ func at(line int, what string) string { return strconv.Itoa(line) + ": " + what 
 // fails reports whether a command that prints this must fail.
 func (s step) fails() bool {
 	for _, line := range s.want {
-		if line == "no" || strings.HasPrefix(line, "error") || strings.HasPrefix(line, "Error") {
+		if line == "no" || strings.HasPrefix(line, "no - ") || strings.HasPrefix(line, "error") || strings.HasPrefix(line, "Error") {
 			return true
 		}
 	}

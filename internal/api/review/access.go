@@ -13,48 +13,51 @@ import (
 )
 
 // subjectAccessReview says whether anybody may do something.
-func (h *Handler) subjectAccessReview(ctx context.Context, review *authorizationv1.SubjectAccessReview, _ string) error {
+func (h *Handler) subjectAccessReview(q Question, review *authorizationv1.SubjectAccessReview) error {
 	s := &review.Spec
-	status, err := h.access(ctx, subject(s), s.ResourceAttributes, s.NonResourceAttributes)
+	status, err := h.ofOthers(q, subject(s), s.ResourceAttributes, s.NonResourceAttributes)
 	review.Status = status
 	return err
 }
 
 // localSubjectAccessReview is the same for what somebody may do in namespace.
-func (h *Handler) localSubjectAccessReview(ctx context.Context, review *authorizationv1.LocalSubjectAccessReview, namespace string) error {
+func (h *Handler) localSubjectAccessReview(q Question, review *authorizationv1.LocalSubjectAccessReview) error {
 	s := &review.Spec
 	// Whoever may ask about one namespace must learn nothing about another,
 	// whatever validation thinks of it.
-	if s.ResourceAttributes == nil || s.ResourceAttributes.Namespace != namespace {
-		return apierrors.NewBadRequest("spec.resourceAttributes.namespace must match namespace: " + namespace)
+	if s.ResourceAttributes == nil || s.ResourceAttributes.Namespace != q.namespace {
+		return apierrors.NewBadRequest("spec.resourceAttributes.namespace must match namespace: " + q.namespace)
 	}
-	status, err := h.access(ctx, subject(s), s.ResourceAttributes, nil)
+	status, err := h.ofOthers(q, subject(s), s.ResourceAttributes, nil)
 	review.Status = status
 	return err
 }
 
 // selfSubjectAccessReview says whether the caller may do something.
-func (h *Handler) selfSubjectAccessReview(ctx context.Context, review *authorizationv1.SelfSubjectAccessReview, _ string) error {
-	who, err := caller(ctx)
+func (h *Handler) selfSubjectAccessReview(q Question, review *authorizationv1.SelfSubjectAccessReview) error {
+	who, err := caller(q.R.Context())
 	if err != nil {
 		return err
 	}
-	status, err := h.access(ctx, who, review.Spec.ResourceAttributes, review.Spec.NonResourceAttributes)
-	review.Status = status
-	return err
+	facts, flaws, err := factsOf(who, review.Spec.ResourceAttributes, review.Spec.NonResourceAttributes)
+	if err != nil {
+		return err
+	}
+	review.Status, _ = h.access(q.R.Context(), facts, flaws)
+	return nil
 }
 
 // selfSubjectRulesReview lists what the caller may do in a namespace. As
 // upstream, the answer does not repeat the question.
-func (h *Handler) selfSubjectRulesReview(ctx context.Context, review *authorizationv1.SelfSubjectRulesReview, _ string) error {
-	who, err := caller(ctx)
+func (h *Handler) selfSubjectRulesReview(q Question, review *authorizationv1.SelfSubjectRulesReview) error {
+	who, err := caller(q.R.Context())
 	if err != nil {
 		return err
 	}
 	if review.Spec.Namespace == "" {
 		return apierrors.NewBadRequest("no namespace on request")
 	}
-	resource, nonResource, incomplete, err := h.Rules.RulesFor(ctx, who, review.Spec.Namespace)
+	resource, nonResource, incomplete, err := h.Rules.RulesFor(q.R.Context(), who, review.Spec.Namespace)
 	*review = authorizationv1.SelfSubjectRulesReview{Status: authorizationv1.SubjectRulesReviewStatus{
 		// Both are required: nothing is [], never null.
 		ResourceRules:    append([]authorizationv1.ResourceRule{}, resource...),
@@ -79,20 +82,25 @@ func subject(s *authorizationv1.SubjectAccessReviewSpec) *identity.Identity {
 	return who
 }
 
-// access asks whether who may do what one of the attributes says.
-func (h *Handler) access(ctx context.Context, who *identity.Identity, resource *authorizationv1.ResourceAttributes,
+// ofOthers answers who is asked about somebody else. What he may not do is kept
+// for whoever asks why, and the reason says where: it is all that the API server
+// that asks passes on.
+func (h *Handler) ofOthers(q Question, who *identity.Identity, resource *authorizationv1.ResourceAttributes,
 	other *authorizationv1.NonResourceAttributes) (authorizationv1.SubjectAccessReviewStatus, error) {
-	facts := &authz.Attributes{User: who}
-	var flaws []string
-	switch {
-	case resource != nil:
-		flaws = resourceFacts(facts, resource)
-	case other != nil:
-		facts.Verb, facts.Path = other.Verb, other.Path
-	default:
-		return authorizationv1.SubjectAccessReviewStatus{},
-			apierrors.NewInternalError(errors.New("review without attributes was found valid"))
+	facts, flaws, err := factsOf(who, resource, other)
+	if err != nil {
+		return authorizationv1.SubjectAccessReviewStatus{}, err
 	}
+	status, err := h.access(q.R.Context(), facts, flaws)
+	if !status.Allowed {
+		status.Reason = explained(status.Reason, h.Journal.NotAllowed(q, facts, status.Reason, err))
+	}
+	return status, nil
+}
+
+// access asks whether somebody may do something, and returns why that could not
+// be decided besides the answer.
+func (h *Handler) access(ctx context.Context, facts *authz.Attributes, flaws []string) (authorizationv1.SubjectAccessReviewStatus, error) {
 	answer, err := h.Access.Authorize(ctx, facts)
 	if err != nil {
 		flaws = append([]string{err.Error()}, flaws...)
@@ -102,7 +110,21 @@ func (h *Handler) access(ctx context.Context, who *identity.Identity, resource *
 		Denied:          answer.Verdict == authz.Deny,
 		Reason:          answer.Reason(),
 		EvaluationError: strings.Join(flaws, "; "),
-	}, nil
+	}, err
+}
+
+// factsOf returns what is asked about who, and what of it was ignored.
+func factsOf(who *identity.Identity, resource *authorizationv1.ResourceAttributes,
+	other *authorizationv1.NonResourceAttributes) (facts *authz.Attributes, flaws []string, err error) {
+	facts = &authz.Attributes{User: who}
+	switch {
+	case resource != nil:
+		return facts, resourceFacts(facts, resource), nil
+	case other != nil:
+		facts.Verb, facts.Path = other.Verb, other.Path
+		return facts, nil, nil
+	}
+	return nil, nil, apierrors.NewInternalError(errors.New("review without attributes was found valid"))
 }
 
 // resourceFacts fills in facts from a, and returns what of it was ignored.

@@ -77,7 +77,7 @@ func TestClients(t *testing.T) {
 			m := &market{}
 			wd := newWorld()
 			h, err := review.New(review.Config{
-				Tokens: m, Audiences: []string{"own"}, Access: wd, Rules: wd, Validate: check,
+				Tokens: m, Audiences: []string{"own"}, Access: wd, Rules: wd, Journal: wd, Validate: check,
 				Clients: map[string]*review.Client{"alice": {Audiences: []string{"prod", "more"}, Sources: tt.sources}},
 			})
 			if err != nil {
@@ -110,7 +110,7 @@ func TestClients(t *testing.T) {
 func TestNoClient(t *testing.T) {
 	m, wd := &market{}, newWorld()
 	h, err := review.New(review.Config{
-		Tokens: m, Audiences: []string{"own"}, Access: wd, Rules: wd, Validate: check,
+		Tokens: m, Audiences: []string{"own"}, Access: wd, Rules: wd, Journal: wd, Validate: check,
 		Clients: map[string]*review.Client{"bob": {Audiences: []string{"prod"}}},
 	})
 	if err != nil {

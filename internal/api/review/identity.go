@@ -15,59 +15,101 @@ import (
 	"gatehouse.dev/gatehouse/identity"
 )
 
-// notForClient is told to a [Client] of a token that does not count there. It
-// does not say whose the token is.
-const notForClient = "the token is not for this API server: see authentication.webhookClients in the configuration"
-
 // tokenReview says whose a token is. Unlike upstream it does not pass the token
 // off as a header, which would be split at white space, and ignores a status
 // that the caller has sent.
-func (h *Handler) tokenReview(ctx context.Context, review *authenticationv1.TokenReview, _ string) error {
+func (h *Handler) tokenReview(q Question, review *authenticationv1.TokenReview) error {
 	if review.Spec.Token == "" {
 		return apierrors.NewBadRequest("token is required for TokenReview in authentication")
 	}
 	review.Status = authenticationv1.TokenReviewStatus{}
-	if hasSpace(review.Spec.Token) {
-		review.Status.Error = "invalid bearer token: white space in token"
-		return nil
-	}
-	who, err := caller(ctx)
+	who, err := caller(q.R.Context())
 	if err != nil {
 		return err
 	}
-	client, asked := h.Clients[who.Name], review.Spec.Audiences
-	wanted := asked
-	if client != nil {
-		if wanted, asked = client.ask(asked, h.Audiences); len(wanted) == 0 {
-			review.Status.Error = notForClient
-			return nil
-		}
+	result, audiences, err := h.verify(q.R.Context(), h.Clients[who.Name], review.Spec.Token, review.Spec.Audiences)
+	if told := (apierrors.APIStatus)(nil); errors.As(err, &told) {
+		return err
 	}
-	result, err := h.Tokens.VerifyToken(ctx, review.Spec.Token, asked)
-	switch {
-	case errors.Is(err, authn.ErrNoCredential):
-		// Upstream's text for a token that no authenticator recognizes.
-		review.Status.Error = "invalid bearer token"
+	if err != nil {
+		review.Status.Error = h.notAuthenticated(q, review.Spec.Audiences, result, err)
 		return nil
-	case err != nil:
-		review.Status.Error = err.Error()
-		return nil
-	}
-	audiences, ok := common(result.Audiences, asked)
-	if !ok {
-		return apierrors.NewInternalError(errors.New("token is valid for none of the audiences, but was accepted"))
-	}
-	if client != nil {
-		if audiences = client.grant(result, wanted); len(audiences) == 0 {
-			review.Status.Error = notForClient
-			return nil
-		}
 	}
 	review.Status.Authenticated = true
 	review.Status.User = userInfo(result.Identity)
 	review.Status.Audiences = audiences
 	return nil
 }
+
+// verify returns whose a token is and for which of the audiences, or why it does
+// not count. It returns whose it is in that case too, if that is known.
+func (h *Handler) verify(ctx context.Context, client *Client, token string, asked []string) (*authn.Result, []string, error) {
+	if hasSpace(token) {
+		return nil, nil, &authn.Refusal{Method: authn.AnyBearer, Cause: errSpace, Facts: authn.Facts{
+			Kind: authn.Malformed, Mend: "have who asks send the token alone, as it was issued",
+		}}
+	}
+	wanted := asked
+	if client != nil {
+		var err error
+		if wanted, asked, err = client.ask(asked, h.Audiences); err != nil {
+			return nil, nil, err
+		}
+	}
+	result, err := h.Tokens.VerifyToken(ctx, token, asked)
+	if err != nil {
+		return nil, nil, err
+	}
+	audiences, ok := common(result.Audiences, asked)
+	if !ok {
+		return nil, nil, apierrors.NewInternalError(errors.New("token is valid for none of the audiences, but was accepted"))
+	}
+	if client != nil {
+		audiences, err = client.grant(result, wanted)
+	}
+	return result, audiences, err
+}
+
+// notAuthenticated keeps why a token does not count, and returns what is told of
+// it. An API server that asks logs that, and nothing else of the answer.
+func (h *Handler) notAuthenticated(q Question, asked []string, result *authn.Result, err error) string {
+	var whose *identity.Identity
+	if result != nil {
+		whose = result.Identity
+	}
+	id := h.Journal.NotAuthenticated(q, asked, whose, func() []authn.Rung {
+		if whose == nil {
+			return authn.Ladder(err)
+		}
+		good := authn.Rung{Method: whose.Credential.Method, Source: whose.Credential.Issuer, Found: authn.Accepted}
+		return append([]authn.Rung{good}, authn.Ladder(err)...)
+	})
+	text := err.Error()
+	switch {
+	case errors.Is(err, errSpace):
+		text = errSpace.Error()
+	case errors.Is(err, errNotForClient):
+		text = notForClient
+	case errors.Is(err, authn.ErrNoCredential):
+		// Upstream's text for a token that no authenticator recognizes.
+		text = "invalid bearer token"
+	}
+	return explained(text, id)
+}
+
+// explained returns text with where to ask for more.
+func explained(text, id string) string {
+	switch {
+	case id == "":
+		return text
+	case text == "":
+		return "gatehouse explain " + id
+	}
+	return text + " (gatehouse explain " + id + ")"
+}
+
+// errSpace is in the refusal of a token with white space in it.
+var errSpace = errors.New("invalid bearer token: white space in token")
 
 // hasSpace reports whether token has white space of any script. Nearly all
 // tokens are ASCII and long: those are looked at eight bytes at a time.
@@ -95,8 +137,8 @@ func common(audiences, asked []string) ([]string, bool) {
 }
 
 // selfSubjectReview tells the caller who they are.
-func (h *Handler) selfSubjectReview(ctx context.Context, review *authenticationv1.SelfSubjectReview, _ string) error {
-	who, err := caller(ctx)
+func (h *Handler) selfSubjectReview(q Question, review *authenticationv1.SelfSubjectReview) error {
+	who, err := caller(q.R.Context())
 	if err != nil {
 		return err
 	}

@@ -55,9 +55,33 @@ type Config struct {
 	// Access answers all kinds of access review.
 	Access authz.Authorizer
 	Rules  RulesResolver
+	// Journal keeps why a review about somebody else said no.
+	Journal Journal
 	// Validate returns what is wrong with the fields of a review, for a 422.
 	// It gets one of the six types below, as a pointer.
 	Validate func(runtime.Object) field.ErrorList
+}
+
+// A Journal keeps for operators what those who ask are told in one line only. Both
+// methods return the ID that it is found by, or "" where it is not kept.
+type Journal interface {
+	// NotAuthenticated is told of a token that is nobody's, or does not count for
+	// who asks; then whose says whose it is. The ladder, which says what each
+	// authenticator found, may be called until NotAuthenticated returns.
+	NotAuthenticated(q Question, audiences []string, whose *identity.Identity, ladder func() []authn.Rung) (id string)
+	// NotAllowed is told of what somebody may not do, the reason given, and why it
+	// could not be decided, if that is so.
+	NotAllowed(q Question, a *authz.Attributes, reason string, err error) (id string)
+}
+
+// A Question is a request with a review, on its way to an answer.
+type Question struct {
+	// Kind is that of the review.
+	Kind string
+	W    http.ResponseWriter
+	R    *http.Request
+	// namespace is that of the request, if its kind is namespaced.
+	namespace string
 }
 
 // A Handler serves reviews. Use [New].
@@ -104,24 +128,21 @@ type kind struct {
 	// apiVersion is that of gvk, as objects have it.
 	apiVersion string
 	new        func() object
-	// answer fills in the status of a review, made in namespace if its kind is
-	// namespaced.
-	answer func(ctx context.Context, review object, namespace string) error
+	// answer fills in the status of a review.
+	answer func(q Question, review object) error
 }
 
 // newKind returns the kind of the type T.
 func newKind[T any, P interface {
 	*T
 	object
-}](gv schema.GroupVersion, name string, answer func(context.Context, P, string) error) *kind {
+}](gv schema.GroupVersion, name string, answer func(Question, P) error) *kind {
 	return &kind{
 		gvk:        gv.WithKind(name),
 		gvr:        gv.WithResource(strings.ToLower(name) + "s"),
 		apiVersion: gv.String(),
 		new:        func() object { return P(new(T)) },
-		answer: func(ctx context.Context, review object, namespace string) error {
-			return answer(ctx, review.(P), namespace)
-		},
+		answer:     func(q Question, review object) error { return answer(q, review.(P)) },
 	}
 }
 
@@ -200,7 +221,7 @@ func (h *Handler) create(w http.ResponseWriter, r *http.Request, k *kind, namesp
 	if errs := h.Validate(review); len(errs) > 0 {
 		return apierrors.NewInvalid(k.gvk.GroupKind(), "", errs)
 	}
-	if err := k.answer(ctx, review, namespace); err != nil {
+	if err := k.answer(Question{k.gvk.Kind, w, r, namespace}, review); err != nil {
 		return err
 	}
 	review.SetManagedFields(nil)

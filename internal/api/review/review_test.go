@@ -45,6 +45,34 @@ type world struct {
 	facts []authz.Attributes // of the access reviews
 	// unknown is what the verifier says of a token that it does not know.
 	unknown error
+	// id is that of what the journal keeps, if it does, and kept what that is.
+	id   string
+	kept []note
+}
+
+// A note is what the journal is told of an answer.
+type note struct {
+	kind      string
+	audiences []string
+	whose     string
+	ladder    []authn.Rung
+	asked     *authz.Attributes
+	reason    string
+	err       error
+}
+
+func (wd *world) NotAuthenticated(q review.Question, audiences []string, whose *identity.Identity, ladder func() []authn.Rung) string {
+	n := note{kind: q.Kind, audiences: audiences, ladder: ladder()}
+	if whose != nil {
+		n.whose = whose.Name
+	}
+	wd.kept = append(wd.kept, n)
+	return wd.id
+}
+
+func (wd *world) NotAllowed(q review.Question, a *authz.Attributes, reason string, err error) string {
+	wd.kept = append(wd.kept, note{kind: q.Kind, asked: a, reason: reason, err: err})
+	return wd.id
 }
 
 func newWorld() *world {
@@ -112,7 +140,7 @@ func alice() *identity.Identity {
 
 func newHandler(t testing.TB, wd *world) *review.Handler {
 	t.Helper()
-	h, err := review.New(review.Config{Tokens: wd, Access: wd, Rules: wd, Validate: check})
+	h, err := review.New(review.Config{Tokens: wd, Access: wd, Rules: wd, Journal: wd, Validate: check})
 	if err != nil {
 		t.Fatal(err)
 	}
