@@ -23,6 +23,7 @@ step() {
 # current: go generate changes nothing that git knows.
 current() {
 	local before
+	go -C tools mod download || return # or go generate would speak of it
 	before=$(git diff)
 	go generate ./... || return
 	[[ $(git diff) == "$before" ]] || {

@@ -20,7 +20,7 @@ type Credential struct {
 type CredentialList struct {
 	metav1.TypeMeta `json:",inline"`
 	// Standard list metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata
-	metav1.ListMeta `json:"metadata"`
+	metav1.ListMeta `json:"metadata,omitempty"`
 
 	// Items are the entries.
 	Items []Credential `json:"items"`

@@ -5,6 +5,7 @@
 // themselves do.
 //
 // +k8s:openapi-gen=true
+// +k8s:openapi-model-package=dev.gatehouse.v1alpha1
 package v1alpha1
 
 import (

@@ -7,7 +7,6 @@ package gatehouse
 
 import (
 	v1alpha1 "gatehouse.dev/gatehouse/api/v1alpha1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	common "k8s.io/kube-openapi/pkg/common"
 	spec "k8s.io/kube-openapi/pkg/validation/spec"
 )
@@ -56,7 +55,7 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_Credential(ref common.ReferenceC
 						SchemaProps: spec.SchemaProps{
 							Description: "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
 							Default:     map[string]interface{}{},
-							Ref:         ref(metav1.ObjectMeta{}.OpenAPIModelName()),
+							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta"),
 						},
 					},
 					"status": {
@@ -71,7 +70,7 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_Credential(ref common.ReferenceC
 			},
 		},
 		Dependencies: []string{
-			v1alpha1.CredentialStatus{}.OpenAPIModelName(), metav1.ObjectMeta{}.OpenAPIModelName()},
+			v1alpha1.CredentialStatus{}.OpenAPIModelName(), "k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta"},
 	}
 }
 
@@ -100,7 +99,7 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_CredentialList(ref common.Refere
 						SchemaProps: spec.SchemaProps{
 							Description: "Standard list metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
 							Default:     map[string]interface{}{},
-							Ref:         ref(metav1.ListMeta{}.OpenAPIModelName()),
+							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.ListMeta"),
 						},
 					},
 					"items": {
@@ -117,11 +116,11 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_CredentialList(ref common.Refere
 						},
 					},
 				},
-				Required: []string{"metadata", "items"},
+				Required: []string{"items"},
 			},
 		},
 		Dependencies: []string{
-			v1alpha1.Credential{}.OpenAPIModelName(), metav1.ListMeta{}.OpenAPIModelName()},
+			v1alpha1.Credential{}.OpenAPIModelName(), "k8s.io/apimachinery/pkg/apis/meta/v1.ListMeta"},
 	}
 }
 
@@ -325,19 +324,19 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_CredentialStatus(ref common.Refe
 					"issueTime": {
 						SchemaProps: spec.SchemaProps{
 							Description: "IssueTime is when it was issued.",
-							Ref:         ref(metav1.Time{}.OpenAPIModelName()),
+							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.Time"),
 						},
 					},
 					"expirationTime": {
 						SchemaProps: spec.SchemaProps{
 							Description: "ExpirationTime is when it ends. There is none if it does not.",
-							Ref:         ref(metav1.Time{}.OpenAPIModelName()),
+							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.Time"),
 						},
 					},
 					"lastUsedTime": {
 						SchemaProps: spec.SchemaProps{
 							Description: "LastUsedTime is the hour in which it was last used, if it ever was.",
-							Ref:         ref(metav1.Time{}.OpenAPIModelName()),
+							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.Time"),
 						},
 					},
 				},
@@ -345,7 +344,7 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_CredentialStatus(ref common.Refe
 			},
 		},
 		Dependencies: []string{
-			v1alpha1.CredentialReference{}.OpenAPIModelName(), v1alpha1.CredentialRequester{}.OpenAPIModelName(), v1alpha1.CredentialUser{}.OpenAPIModelName(), metav1.Time{}.OpenAPIModelName()},
+			v1alpha1.CredentialReference{}.OpenAPIModelName(), v1alpha1.CredentialRequester{}.OpenAPIModelName(), v1alpha1.CredentialUser{}.OpenAPIModelName(), "k8s.io/apimachinery/pkg/apis/meta/v1.Time"},
 	}
 }
 
@@ -429,7 +428,7 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_Revocation(ref common.ReferenceC
 						SchemaProps: spec.SchemaProps{
 							Description: "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
 							Default:     map[string]interface{}{},
-							Ref:         ref(metav1.ObjectMeta{}.OpenAPIModelName()),
+							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta"),
 						},
 					},
 					"spec": {
@@ -444,7 +443,7 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_Revocation(ref common.ReferenceC
 			},
 		},
 		Dependencies: []string{
-			v1alpha1.RevocationSpec{}.OpenAPIModelName(), metav1.ObjectMeta{}.OpenAPIModelName()},
+			v1alpha1.RevocationSpec{}.OpenAPIModelName(), "k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta"},
 	}
 }
 
@@ -514,7 +513,7 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_RevocationList(ref common.Refere
 						SchemaProps: spec.SchemaProps{
 							Description: "Standard list metadata.",
 							Default:     map[string]interface{}{},
-							Ref:         ref(metav1.ListMeta{}.OpenAPIModelName()),
+							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.ListMeta"),
 						},
 					},
 					"items": {
@@ -534,7 +533,7 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_RevocationList(ref common.Refere
 			},
 		},
 		Dependencies: []string{
-			v1alpha1.Revocation{}.OpenAPIModelName(), metav1.ListMeta{}.OpenAPIModelName()},
+			v1alpha1.Revocation{}.OpenAPIModelName(), "k8s.io/apimachinery/pkg/apis/meta/v1.ListMeta"},
 	}
 }
 
@@ -600,7 +599,7 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_RevocationSpec(ref common.Refere
 					"issuedBefore": {
 						SchemaProps: spec.SchemaProps{
 							Description: "Narrows key, credentialID, user, group, serviceAccount and issuer down to what was issued before this time. A credential that does not say when it was issued is taken back as well.",
-							Ref:         ref(metav1.Time{}.OpenAPIModelName()),
+							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.Time"),
 						},
 					},
 					"reason": {
@@ -626,13 +625,13 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_RevocationSpec(ref common.Refere
 					"credentialExpiresAt": {
 						SchemaProps: spec.SchemaProps{
 							Description: "When the credential ends by itself, if that is known.",
-							Ref:         ref(metav1.Time{}.OpenAPIModelName()),
+							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.Time"),
 						},
 					},
 					"expiresAt": {
 						SchemaProps: spec.SchemaProps{
 							Description: "When the Revocation is deleted. It has to be at least a minute after the end of the credential, which clocks that differ let live on so long. Without it, the Revocation stays until somebody deletes it, or until an hour after credentialExpiresAt.",
-							Ref:         ref(metav1.Time{}.OpenAPIModelName()),
+							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.Time"),
 						},
 					},
 					"force": {
@@ -646,7 +645,7 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_RevocationSpec(ref common.Refere
 			},
 		},
 		Dependencies: []string{
-			v1alpha1.RevocationAuthor{}.OpenAPIModelName(), v1alpha1.RevokedCertificate{}.OpenAPIModelName(), v1alpha1.RevokedKey{}.OpenAPIModelName(), v1alpha1.RevokedServiceAccount{}.OpenAPIModelName(), v1alpha1.RevokedToken{}.OpenAPIModelName(), metav1.Time{}.OpenAPIModelName()},
+			v1alpha1.RevocationAuthor{}.OpenAPIModelName(), v1alpha1.RevokedCertificate{}.OpenAPIModelName(), v1alpha1.RevokedKey{}.OpenAPIModelName(), v1alpha1.RevokedServiceAccount{}.OpenAPIModelName(), v1alpha1.RevokedToken{}.OpenAPIModelName(), "k8s.io/apimachinery/pkg/apis/meta/v1.Time"},
 	}
 }
 
