@@ -103,6 +103,10 @@ type Credential struct {
 	// credential, and so on to one that is trusted for itself. What is taken
 	// back of it takes back what is below. Nil for everything but a certificate.
 	Above *Credential
+	// Beside is the token that some of the claims of a token were in, which were
+	// kept elsewhere. What is taken back of it takes back what rests on both. Nil
+	// where all was in one.
+	Beside *Credential
 	// IssuedAt and ExpiresAt are zero where the credential does not tell.
 	IssuedAt  time.Time
 	ExpiresAt time.Time

@@ -15,12 +15,20 @@ import (
 // when it changes; Kubernetes keeps any token so long.
 const lookAgain = 10 * time.Second
 
+// kept is a claim that was kept elsewhere, as the only member of its object, and
+// the token that it was in.
+type kept struct {
+	proof *proved
+	claim compact.Object
+	token identity.Credential
+}
+
 // expand adds to the claims the one that is kept elsewhere, if the token says so
-// (OpenID Connect Core 1.0 section 5.6.2), and returns what it rests on, or nil.
+// (OpenID Connect Core 1.0 section 5.6.2), and returns where it was, or nil.
 // The token was verified, so it is the issuer who says where to look; still,
 // what is fetched is up to Fetch, and only issuers that are configured may
 // vouch for it.
-func (i *Issuer) expand(ctx context.Context, c *Claims, all map[string]*Issuer, now time.Time) (*proved, error) {
+func (i *Issuer) expand(ctx context.Context, c *Claims, all map[string]*Issuer, now time.Time) (*kept, error) {
 	endpoint, accessToken, err := i.whereElse(c.object)
 	if err != nil {
 		return nil, fmt.Errorf("could not expand distributed claims: %w", err)
@@ -38,15 +46,16 @@ func (i *Issuer) expand(ctx context.Context, c *Claims, all map[string]*Issuer, 
 	if err != nil {
 		return nil, fmt.Errorf("while getting distributed claim %q: %w", i.Distributed, err)
 	}
-	proof, err := i.readElsewhere(ctx, text, c, all, now)
+	found, err := i.readElsewhere(ctx, text, all, now)
 	if err != nil {
 		return nil, fmt.Errorf("verify distributed claim token: %w", err)
 	}
-	return proof, nil
+	c.elsewhere = found.claim
+	return found, nil
 }
 
 // readElsewhere verifies the token that was fetched, and takes the claim.
-func (i *Issuer) readElsewhere(ctx context.Context, text string, c *Claims, all map[string]*Issuer, now time.Time) (*proved, error) {
+func (i *Issuer) readElsewhere(ctx context.Context, text string, all map[string]*Issuer, now time.Time) (*kept, error) {
 	t, err := parse(ctx, text)
 	if err != nil {
 		return nil, err
@@ -65,11 +74,10 @@ func (i *Issuer) readElsewhere(ctx context.Context, text string, c *Claims, all 
 	if !t.claims.Has(i.Distributed) {
 		return nil, fmt.Errorf("it has no claim %q", i.Distributed)
 	}
-	c.elsewhere = t.claims.Only(i.Distributed)
 	if until := now.Add(lookAgain); until.Before(proof.until) {
 		proof.until = until
 	}
-	return proof, nil
+	return &kept{proof, t.claims.Only(i.Distributed), by.credential(t, proof.key)}, nil
 }
 
 // whereElse returns where the claim is kept, or "" if it is not kept elsewhere.

@@ -237,6 +237,9 @@ func (i *Issuer) verify(ctx context.Context, t token, all map[string]*Issuer, no
 		return nil, trial.unnamed(err, authn.Unavailable, mendElsewhere)
 	}
 	who := &identity.Identity{Credential: i.credential(t, proof.key)}
+	if elsewhere != nil {
+		who.Credential.Beside = &elsewhere.token
+	}
 	if id := who.Credential.ID; id != "" {
 		who.Extra = map[string][]string{identity.CredentialIDKey: {id}}
 	}
@@ -248,13 +251,9 @@ func (i *Issuer) verify(ctx context.Context, t token, all map[string]*Issuer, no
 	}
 	who.Groups = identity.WithAuthenticated(who.Name, who.Groups)
 	res := &authn.Result{Identity: who, Rests: make([]authn.Stamp, 0, usualRests)}
-	for _, p := range []*proved{proof, elsewhere} {
-		if p != nil {
-			res.Rests = append(res.Rests, p.key.inForce)
-			if res.Until.IsZero() || p.until.Before(res.Until) {
-				res.Until = p.until
-			}
-		}
+	proof.carry(res)
+	if elsewhere != nil {
+		elsewhere.proof.carry(res)
 	}
 	return res, nil
 }

@@ -161,6 +161,14 @@ type proved struct {
 	until time.Time
 }
 
+// carry has a result rest on it, too.
+func (p *proved) carry(res *authn.Result) {
+	res.Rests = append(res.Rests, p.key.inForce)
+	if res.Until.IsZero() || p.until.Before(res.Until) {
+		res.Until = p.until
+	}
+}
+
 // prove verifies the signature of a token that was accepted otherwise.
 func (i *Issuer) prove(ctx context.Context, t token) (*proved, error) {
 	until, err := t.claims.Time("exp")

@@ -263,6 +263,39 @@ func TestDistributedClaims(t *testing.T) {
 	}
 }
 
+// What holds a claim that was kept elsewhere is beside the token that was
+// presented, by every name that it can be taken back by.
+func TestDistributedClaimsHaveTheirVoucher(t *testing.T) {
+	p, graph := oidc.New(t, url), oidc.New(t, "https://graph.example.org")
+	graph.Keys = []oidc.Key{oidc.NewKey(t, "graph-key", "ES256")}
+	i := issuer(t, p)
+	i.Distributed = "groups"
+	i.Fetch = func(context.Context, string, string) (string, error) {
+		return graph.Token(t, audience, map[string]any{"groups": "dev", "jti": "g", "iat": 1000}), nil
+	}
+	v := verifier(t, i, issuer(t, graph))
+	res, err := v.VerifyToken(t.Context(), p.Token(t, audience, map[string]any{
+		"jti": "1", "_claim_names": map[string]string{"groups": "s"},
+		"_claim_sources": map[string]any{"s": map[string]string{"endpoint": "https://graph.example.org/groups"}},
+	}), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := res.Identity.Credential
+	if own.Issuer != url || own.ID != "JTI=1" || own.Beside == nil {
+		t.Fatalf("the credential is %+v", own)
+	}
+	beside := own.Beside
+	if beside.Issuer != graph.Issuer || beside.KeyID != "graph-key" || beside.ID != "JTI=g" || beside.IssuedAt.Unix() != 1000 ||
+		beside.Digest == "" || beside.Digest == own.Digest || beside.Beside != nil {
+		t.Errorf("beside it is %+v", beside)
+	}
+	res, err = v.VerifyToken(t.Context(), p.Token(t, audience, map[string]any{"groups": "dev"}), nil)
+	if err != nil || res.Identity.Credential.Beside != nil {
+		t.Errorf("a token with its own groups: %v, %v", res, err)
+	}
+}
+
 func payload(t testing.TB, p *oidc.Provider) []byte {
 	t.Helper()
 	text, err := json.Marshal(p.Claims(audience, nil))

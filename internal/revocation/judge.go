@@ -26,15 +26,17 @@ func (x *Index) JudgeResult(res *authn.Result) error {
 }
 
 // Judge returns nil, or an [*authn.Refusal] that says which Revocation hits who:
-// himself, who acts as him, or the credential of either. It is as fast with many
+// himself, who acts as him, or the credential of either with what is beside it. It is as fast with many
 // Revocations as with few.
 func (x *Index) Judge(who *identity.Identity) error {
 	if who == nil {
 		return nil
 	}
 	c := &who.Credential
-	if r := x.credential(c); r != nil {
-		return refusal(r, who)
+	for each := c; each != nil; each = each.Beside {
+		if r := x.credential(each); r != nil {
+			return refusal(r, who, each.IssuedAt)
+		}
 	}
 	person := moment{issued: c.IssuedAt}
 	if c.Method == identity.FrontProxy {
@@ -48,7 +50,7 @@ func (x *Index) Judge(who *identity.Identity) error {
 			r = x.mentioned(each, person)
 		}
 		if r != nil {
-			return refusal(r, who)
+			return refusal(r, who, person.issued)
 		}
 	}
 	return nil
@@ -65,7 +67,7 @@ func (x *Index) JudgeSubject(who *identity.Identity) error {
 		r = x.mentioned(who, m)
 	}
 	if r != nil {
-		return refusal(r, who)
+		return refusal(r, who, time.Time{})
 	}
 	return nil
 }
@@ -178,8 +180,8 @@ func (x *Index) find(k key, m moment) *rule {
 	return nil
 }
 
-// refusal says it to the operator.
-func refusal(r *rule, who *identity.Identity) error {
+// refusal says it to the operator. Issued is when what the rule hits was, or zero.
+func refusal(r *rule, who *identity.Identity, issued time.Time) error {
 	reason := r.reason
 	if r.message != "" {
 		reason += ": " + r.message
@@ -187,11 +189,11 @@ func refusal(r *rule, who *identity.Identity) error {
 	check := authn.Check{What: "revocation", Got: fmt.Sprintf("%s (%s)", r.target, reason), Want: "none"}
 	checks := []authn.Check{check}
 	if !r.before.IsZero() {
-		issued := "it does not say"
-		if at := who.Credential.IssuedAt; !at.IsZero() && who.Credential.Method != identity.FrontProxy {
-			issued = at.UTC().Format(time.RFC3339)
+		got := "it does not say"
+		if !issued.IsZero() {
+			got = issued.UTC().Format(time.RFC3339)
 		}
-		checks = append(checks, authn.Check{What: "issued", Got: issued, Want: "at or after " + r.before.UTC().Format(time.RFC3339)})
+		checks = append(checks, authn.Check{What: "issued", Got: got, Want: "at or after " + r.before.UTC().Format(time.RFC3339)})
 	}
 	return &authn.Refusal{
 		Method: who.Credential.Method, Source: who.Credential.Issuer,

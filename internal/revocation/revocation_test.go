@@ -79,6 +79,12 @@ func callers() map[string]*identity.Identity {
 			Extra: map[string][]string{identity.CredentialIDKey: {"JTI=w"}}},
 		"anonymous": {Name: identity.Anonymous, Groups: []string{identity.GroupUnauthenticated}, Credential: identity.Credential{Method: identity.Unauthenticated}},
 	}
+	// Its groups were kept elsewhere, in a token of the morning.
+	graph := token(identity.JWT, "https://graph", "JTI=g")
+	graph.Digest, graph.KeyID, graph.IssuedAt = "token-graph", "kid-graph", at(8)
+	gathered := token(identity.JWT, "https://gathers", "JTI=2")
+	gathered.Digest, gathered.KeyID, gathered.Beside = "token-gathered", "kid-gathered", &graph
+	all["gathered"] = &identity.Identity{Name: "gina", Groups: []string{"devs"}, Credential: gathered}
 	root := all["certificate"]
 	all["impersonated"] = &identity.Identity{Name: "joe", Groups: []string{"ops"}, Credential: root.Credential, Impersonator: root}
 	return all
@@ -95,7 +101,7 @@ func TestJudge(t *testing.T) {
 		{"impersonated user", spec{User: "joe"}, "impersonated"},
 		{"another user", spec{User: "Jane"}, ""},
 		{"a prefix of a user", spec{User: "jan"}, ""},
-		{"group", spec{Group: "devs"}, certificates + " oidc"},
+		{"group", spec{Group: "devs"}, certificates + " gathered oidc"},
 		{"group of whom somebody acts as", spec{Group: "ops"}, "impersonated"},
 		{"a user is no group", spec{Group: "jane"}, ""},
 		{"service account", spec{ServiceAccount: &v1alpha1.RevokedServiceAccount{Namespace: "ns", Name: "app"}}, "legacy sa"},
@@ -133,6 +139,16 @@ func TestJudge(t *testing.T) {
 		{"issued after", spec{User: "jane", IssuedBefore: before(11)}, "password proxied"},
 		{"key, before", spec{Key: &v1alpha1.RevokedKey{ID: "kid-JWT"}, IssuedBefore: before(13)}, "no jti oidc"},
 		{"key, after", spec{Key: &v1alpha1.RevokedKey{ID: "kid-JWT"}, IssuedBefore: before(12)}, ""},
+		{"issuer of groups that were kept elsewhere", spec{Issuer: "https://graph"}, "gathered"},
+		{"issuer whose groups are kept elsewhere", spec{Issuer: "https://gathers"}, "gathered"},
+		{"key that vouches for groups", spec{Key: &v1alpha1.RevokedKey{ID: "kid-graph"}}, "gathered"},
+		{"key that vouches for groups, as its issuer's", spec{Key: &v1alpha1.RevokedKey{ID: "kid-graph", Issuer: "https://graph"}}, "gathered"},
+		{"key that vouches for groups, as another issuer's", spec{Key: &v1alpha1.RevokedKey{ID: "kid-graph", Issuer: "https://gathers"}}, ""},
+		{"token with groups", spec{Token: &v1alpha1.RevokedToken{Issuer: "https://graph", JTI: "g"}}, "gathered"},
+		{"token with groups, of another issuer", spec{Token: &v1alpha1.RevokedToken{Issuer: "https://gathers", JTI: "g"}}, ""},
+		{"digest of a token with groups", spec{Token: &v1alpha1.RevokedToken{SigningInputSHA256: "token-graph"}}, "gathered"},
+		{"issuer of groups, before", spec{Issuer: "https://graph", IssuedBefore: before(9)}, "gathered"},
+		{"issuer of groups, after", spec{Issuer: "https://graph", IssuedBefore: before(8)}, ""},
 		// When the proxy's own certificate was issued is known.
 		{"CA, after", spec{Issuer: "X509SHA256=root", IssuedBefore: before(12)}, ""},
 		{"CA, before", spec{Issuer: "X509SHA256=root", IssuedBefore: before(13)}, certificates},
