@@ -132,8 +132,26 @@ const invalidToken = "invalid bearer token"
 
 // unknownTo is the refusal of a token that is nobody's.
 func unknownTo(passed []answer) error {
-	return &Refusal{Method: AnyBearer, Reason: invalidToken, passed: passed, Facts: Facts{Kind: Unknown, Mend: mendUnknown}}
+	one := &struct {
+		Refusal
+		room [few]answer
+	}{Refusal: Refusal{Method: AnyBearer, Reason: invalidToken, Facts: Facts{Kind: Unknown, Mend: mendUnknown}}}
+	one.passed = append(one.room[:0], passed...)
+	return &one.Refusal
 }
+
+// passedBy returns what each of several said, if err is that none of them knows
+// the token.
+func passedBy(err error) []answer {
+	if is, ok := err.(*Refusal); ok {
+		return is.passed
+	}
+	return nil
+}
+
+// Unclaimed reports whether err is that of [Tokens] for a token that none of them
+// takes for its own.
+func Unclaimed(err error) bool { return len(passedBy(err)) > 0 }
 
 const mendUnknown = "nobody who is asked here knows the token: see above what each of them found, and configure the one that issued it, or get a token of one that is configured"
 
@@ -167,12 +185,11 @@ func (t tokens) climbToken(ctx context.Context, token string, audiences []string
 		if err == nil {
 			err = complete(res, v)
 		}
-		if is, ok := err.(*Refusal); ok && len(is.passed) > 0 {
-			// v is several, of whom none knows the token.
-			for _, p := range is.passed {
+		if passed := passedBy(err); len(passed) > 0 { // v is several
+			for _, p := range passed {
 				l.note(p.by, nil, p.err)
 			}
-			said = append(said, is.passed...)
+			said = append(said, passed...)
 			continue
 		}
 		l.note(v, res, err)
@@ -186,7 +203,7 @@ func (t tokens) climbToken(ctx context.Context, token string, audiences []string
 		if l != nil {
 			l.note(t, nil, unknownTo(nil))
 		}
-		return nil, unknownTo(append([]answer(nil), said...))
+		return nil, unknownTo(said)
 	}
 	return nil, together(said, bad)
 }

@@ -37,8 +37,9 @@ func (c chain) climb(r *http.Request, l *ladder) (*Result, error) {
 	return nil, together(said, bad)
 }
 
-// usual is how many answers are kept without allocating.
-const usual = 8
+// usual is how many answers are put together without allocating, and few how many
+// of them are kept in their error.
+const usual, few = 8, 4
 
 // together returns one error for answers of which none is an identity: if there
 // is a bad one, it has them all.
@@ -46,7 +47,9 @@ func together(said []answer, bad bool) error {
 	if !bad {
 		return ErrNoCredential
 	}
-	return &tried{append([]answer(nil), said...)} // a copy, so that said need not outlive its function
+	t := new(tried)
+	t.said = append(t.room[:0], said...) // a copy, so that said need not outlive its function
+	return t
 }
 
 // complete refuses the answer of an authenticator that says yes to nobody.

@@ -53,7 +53,10 @@ type answer struct {
 
 // tried is the error of a chain: what all its links said. Only the refusals are
 // what went wrong.
-type tried struct{ said []answer }
+type tried struct {
+	said []answer
+	room [few]answer
+}
 
 func (t *tried) Error() string {
 	var texts []string

@@ -81,7 +81,8 @@ type pass struct {
 	method identity.Method
 	found  string
 	checks []Check
-	tell   func() (found string, checks []Check) // instead of the two, if there is one
+	// tell is instead of the checks, if there is one, and found what it is about.
+	tell func(about string) (found string, checks []Check)
 }
 
 // Pass returns an error that wraps [ErrNoCredential] and says what an
@@ -91,15 +92,15 @@ func Pass(method identity.Method, found string, checks ...Check) error {
 	return &pass{method: method, found: found, checks: checks}
 }
 
-// PassTelling is [Pass] with what tell returns, which is put together only when
-// somebody asks for it.
-func PassTelling(method identity.Method, tell func() (found string, checks []Check)) error {
-	return &pass{method: method, tell: tell}
+// PassTelling is [Pass] with what tell returns about something, which is put
+// together only when somebody asks for it.
+func PassTelling(method identity.Method, about string, tell func(about string) (found string, checks []Check)) error {
+	return &pass{method: method, found: about, tell: tell}
 }
 
 func (p *pass) told() (found string, checks []Check) {
 	if p.tell != nil {
-		return p.tell()
+		return p.tell(p.found)
 	}
 	return p.found, p.checks
 }

@@ -60,7 +60,7 @@ func (i *Issuer) readElsewhere(ctx context.Context, text string, all map[string]
 	if err != nil {
 		return nil, err
 	}
-	by := all[string(t.issuer)]
+	by := all[t.issuer]
 	if by == nil {
 		return nil, authn.Pass(identity.JWT, unknown(t.issuer))
 	}

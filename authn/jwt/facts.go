@@ -41,7 +41,7 @@ func (t trial) refuse(err error, kind authn.Kind, mend string, last ...authn.Che
 func (t trial) checks() []authn.Check {
 	alg := t.token.Algorithm
 	all := []authn.Check{
-		{What: "issuer (iss)", Got: string(t.token.issuer), Want: t.URL, OK: true},
+		{What: "issuer (iss)", Got: t.token.issuer, Want: t.URL, OK: true},
 		{What: "algorithm (alg)", Got: alg, Want: "one of " + authn.List(t.Algorithms), OK: slices.Contains(t.Algorithms, alg)},
 	}
 	meant, err := t.token.claims.Strings("aud")

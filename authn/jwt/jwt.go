@@ -62,8 +62,8 @@ type Issuer struct {
 	// Source keeps Keys fresh. Without it they are good for ever.
 	Source Source
 	// Identify fills in who the claims are about, or says why that is nobody.
-	// The claims are those of a token that was verified. Extra may have an
-	// entry already.
+	// The claims are those of a token that was verified, and are in memory that is
+	// used again once it has returned nil. Extra may have an entry already.
 	Identify func(ctx context.Context, claims *Claims, who *identity.Identity) error
 	// Reserved are the user names and groups beginning with "system:" that its
 	// tokens may name.
@@ -95,12 +95,15 @@ type Verifier struct {
 	audiences []string
 	current   atomic.Pointer[map[string]*Issuer]
 	inForce   authn.Generation
+	// tellForeign is the method foreign, as a value that is made once.
+	tellForeign func(issuer string) (string, []authn.Check)
 }
 
 // New returns a verifier. Audiences are those of the server; a token of any
 // issuer is good for all of them.
 func New(audiences []string, issuers ...Issuer) (*Verifier, error) {
 	v := &Verifier{audiences: slices.Clone(audiences)}
+	v.tellForeign = v.foreign
 	if err := v.Replace(issuers...); err != nil {
 		return nil, err
 	}
@@ -144,24 +147,22 @@ func (i *Issuer) check() error {
 
 // unread says why a text is no token that could be ours.
 func unread(err error) error {
-	return authn.PassTelling(identity.JWT, func() (string, []authn.Check) {
-		return "the token is no signed JWT: " + err.Error(), nil
+	return authn.PassTelling(identity.JWT, err.Error(), func(why string) (string, []authn.Check) {
+		return "the token is no signed JWT: " + why, nil
 	})
 }
 
 // unknown says whose a token is that is not ours.
-func unknown(issuer []byte) string {
-	if len(issuer) == 0 {
+func unknown(issuer string) string {
+	if issuer == "" {
 		return "the token names no issuer"
 	}
 	return fmt.Sprintf("no issuer %.200q is configured", issuer)
 }
 
 // foreign is what is said of it, with the issuers that there are.
-func (v *Verifier) foreign(issuer []byte) error {
-	return authn.PassTelling(identity.JWT, func() (string, []authn.Check) {
-		return unknown(issuer), []authn.Check{{What: "issuer (iss)", Got: string(issuer), Want: "one of " + authn.List(v.names())}}
-	})
+func (v *Verifier) foreign(issuer string) (string, []authn.Check) {
+	return unknown(issuer), []authn.Check{{What: "issuer (iss)", Got: issuer, Want: "one of " + authn.List(v.names())}}
 }
 
 // names are those of the issuers.
@@ -181,9 +182,9 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 	if err != nil {
 		return nil, unread(err)
 	}
-	issuer := issuers[string(t.issuer)]
+	issuer := issuers[t.issuer]
 	if issuer == nil {
-		return nil, v.foreign(t.issuer)
+		return nil, authn.PassTelling(identity.JWT, t.issuer, v.tellForeign)
 	}
 	granted, ok := authn.Audiences(v.audiences, audiences)
 	if !ok {
@@ -208,7 +209,7 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 type token struct {
 	*compact.Token
 	claims compact.Object
-	issuer []byte
+	issuer string
 }
 
 func parse(ctx context.Context, text string) (token, error) {
@@ -216,7 +217,7 @@ func parse(ctx context.Context, text string) (token, error) {
 	if err != nil {
 		return token{}, err
 	}
-	issuer, err := claims.Text("iss")
+	issuer, err := t.Issuer()
 	return token{t, claims, issuer}, err
 }
 

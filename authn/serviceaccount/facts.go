@@ -33,7 +33,7 @@ func (s *keySet) unread(t claimed, err error) error {
 		kind = authn.BadProof
 	}
 	return authn.Explained(authn.Refuse(t.method, kind, err.Error()), kind, func() authn.Facts {
-		from := authn.Check{What: "issuer (iss)", Got: string(t.issuer), OK: true}
+		from := authn.Check{What: "issuer (iss)", Got: t.issuer, OK: true}
 		key := authn.Check{What: "key (kid)", Got: t.KeyID, Want: "one of " + authn.List(s.ids()), OK: kind != authn.Unknown}
 		signature := authn.Check{What: "signature", Got: "good", OK: true}
 		switch kind {
@@ -49,16 +49,14 @@ func (s *keySet) unread(t claimed, err error) error {
 
 // unread says why a text is no token that could be ours.
 func unread(err error) error {
-	return authn.PassTelling(identity.ServiceAccount, func() (string, []authn.Check) {
-		return "the token is no signed JWT: " + err.Error(), nil
+	return authn.PassTelling(identity.ServiceAccount, err.Error(), func(why string) (string, []authn.Check) {
+		return "the token is no signed JWT: " + why, nil
 	})
 }
 
 // foreign says that a token is not ours, and whose ours are.
-func (v *Verifier) foreign(issuer []byte) error {
-	return authn.PassTelling(identity.ServiceAccount, func() (string, []authn.Check) {
-		return foreign, []authn.Check{{What: "issuer (iss)", Got: string(issuer), Want: "one of " + authn.List(v.issuers)}}
-	})
+func (v *Verifier) foreign(issuer string) (string, []authn.Check) {
+	return foreign, []authn.Check{{What: "issuer (iss)", Got: issuer, Want: "one of " + authn.List(v.issuers)}}
 }
 
 // ids are the names of the first keys.

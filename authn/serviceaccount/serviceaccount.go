@@ -105,6 +105,8 @@ type Verifier struct {
 	legacyUsed func(ctx context.Context, namespace, secret, day string)
 	count      func(Use)
 	signed     *verified.Table[claims, *claims]
+	// tellForeign is the method foreign, as a value that is made once.
+	tellForeign func(issuer string) (string, []authn.Check)
 }
 
 // New returns a verifier.
@@ -127,7 +129,7 @@ func New(c Config) (*Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Verifier{
+	v := &Verifier{
 		issuers:    slices.Clone(c.Issuers),
 		audiences:  slices.Clone(c.Audiences),
 		keys:       c.Keys,
@@ -137,7 +139,9 @@ func New(c Config) (*Verifier, error) {
 		legacyUsed: c.LegacyUsed,
 		count:      c.Count,
 		signed:     signed,
-	}, nil
+	}
+	v.tellForeign = v.foreign
+	return v, nil
 }
 
 // Describe implements [authn.Described].
@@ -181,7 +185,7 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 type claimed struct {
 	*compact.Token
 	payload compact.Object
-	issuer  []byte
+	issuer  string
 	method  identity.Method
 }
 
@@ -192,19 +196,19 @@ func (v *Verifier) read(ctx context.Context, token string) (claimed, error) {
 	if err != nil {
 		return claimed{}, unread(err)
 	}
-	iss, err := payload.Text("iss")
+	iss, err := t.Issuer()
 	if err != nil {
 		return claimed{}, errForeign
 	}
 	// An issuer may have the name of the legacy one; the claims tell them apart.
-	ours := slices.ContainsFunc(v.issuers, func(name string) bool { return name == string(iss) })
+	ours := slices.Contains(v.issuers, iss)
 	switch {
-	case string(iss) == LegacyIssuer && !(ours && payload.Has("kubernetes.io")):
+	case iss == LegacyIssuer && !(ours && payload.Has("kubernetes.io")):
 		return claimed{t, payload, iss, identity.LegacyServiceAccount}, nil
 	case ours:
 		return claimed{t, payload, iss, identity.ServiceAccount}, nil
 	}
-	return claimed{}, v.foreign(iss)
+	return claimed{}, authn.PassTelling(identity.ServiceAccount, iss, v.tellForeign)
 }
 
 // verify settles what a token says.

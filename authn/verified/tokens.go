@@ -44,9 +44,10 @@ func (r *remembered) Fresh(now time.Time) bool {
 }
 
 type tokens struct {
-	table  *Results
-	method identity.Method
-	verify authn.TokenVerifier
+	table    *Results
+	method   identity.Method
+	verify   authn.TokenVerifier
+	readings compact.Readings
 }
 
 // Tokens returns a [authn.TokenVerifier] that remembers in table what verify
@@ -56,7 +57,7 @@ type tokens struct {
 // It remembers neither refusals, nor results that neither time nor a change of
 // anything would end, nor tokens longer than [authn.MaxToken].
 func Tokens(table *Results, method identity.Method, verify authn.TokenVerifier) authn.TokenVerifier {
-	return &tokens{table, method, verify}
+	return &tokens{table: table, method: method, verify: verify}
 }
 
 func (t *tokens) VerifyToken(ctx context.Context, token string, audiences []string) (*authn.Result, error) {
@@ -69,7 +70,12 @@ func (t *tokens) VerifyToken(ctx context.Context, token string, audiences []stri
 		return &known.Result, nil
 	}
 	// Several of those behind are going to look whose JWT it is.
-	res, err := t.verify.VerifyToken(compact.Once(ctx), token, audiences)
+	once := t.readings.Once(ctx)
+	res, err := t.verify.VerifyToken(once, token, audiences)
+	// Another refusal may explain itself by what it has read.
+	if err == nil || authn.Unclaimed(err) {
+		once.Release()
+	}
 	if err == nil && res != nil && ends(res) {
 		known := remembered{Result: res.Copy()}
 		copy(known.rests[:], res.Rests)

@@ -47,47 +47,59 @@ type Token struct {
 	digest   [sha256.Size]byte // see Digest, once digested
 	digested bool
 
-	room [usualClaims]member // for those of the payload
+	issuer   string // see Issuer, once the claims are read
+	noIssuer error
+
+	// What is used again when the token is forgotten:
+	head    string              // the header that Algorithm, KeyID and Type are of
+	decoded []byte              // for one part, or the last two
+	room    [usualClaims]member // for those of one part
 }
 
 // Most payloads have no more members than usualClaims in all their objects, and
-// most headers no more than usualHeader.
-const usualClaims, usualHeader = 20, 6
+// most headers no more bytes than usualHeader.
+const usualClaims, usualHeader = 20, 256
 
 var errParts = errors.New("token has not three parts")
 
 // Parse reads the form of a token. Its errors never repeat any of it.
 func Parse(token string) (*Token, error) {
+	t := new(Token)
+	if err := t.parse(token); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// parse reads a token into a new one, or one that was forgotten.
+func (t *Token) parse(token string) error {
 	if len(token) > MaxSize {
-		return nil, errors.New("token is longer than 16 KiB")
+		return errors.New("token is longer than 16 KiB")
 	}
 	point := strings.IndexByte(token, '.')
 	last := strings.LastIndexByte(token, '.')
 	if point == last || strings.IndexByte(token[point+1:last], '.') >= 0 {
-		return nil, errParts
+		return errParts
 	}
-	// One buffer for what the parts stand for; the text is looked at where it lies.
-	text, buf := inplace.Bytes(token), make([]byte, 0, base64.RawURLEncoding.DecodedLen(len(token)))
-	header, buf, err := decode(buf, text[:point])
-	if err != nil {
-		return nil, fmt.Errorf("header: %w", err)
+	// The text is looked at where it lies; what it stands for is in one buffer.
+	text, size := inplace.Bytes(token), base64.RawURLEncoding.DecodedLen(len(token))
+	t.decoded = slices.Grow(t.decoded[:0], size)[:size]
+	if err := t.readHeader(text[:point]); err != nil {
+		return fmt.Errorf("header: %w", err)
 	}
-	payload, buf, err := decode(buf, text[point+1:last])
+	payload, all, err := decode(t.decoded[:0], text[point+1:last])
 	if err != nil {
-		return nil, fmt.Errorf("payload: %w", err)
+		return fmt.Errorf("payload: %w", err)
 	}
-	signature, _, err := decode(buf, text[last+1:])
+	signature, _, err := decode(all, text[last+1:])
 	if err != nil {
-		return nil, fmt.Errorf("signature: %w", err)
+		return fmt.Errorf("signature: %w", err)
 	}
 	if len(signature) == 0 {
-		return nil, errors.New("token has no signature")
+		return errors.New("token has no signature")
 	}
-	t := &Token{signed: text[:last:last], payload: payload, signature: signature}
-	if err := t.readHeader(header); err != nil {
-		return nil, fmt.Errorf("header: %w", err)
-	}
-	return t, nil
+	t.signed, t.payload, t.signature = text[:last:last], payload, signature
+	return nil
 }
 
 // decode appends to buf what part stands for and returns that, and all of buf.
@@ -105,9 +117,24 @@ func decode(buf, part []byte) (decoded, all []byte, err error) {
 	return all[from:len(all):len(all)], all, nil
 }
 
-func (t *Token) readHeader(text []byte) error {
-	var room [usualHeader]member
-	header, err := parseObject(text, room[:0])
+// forget wipes a token for the next one, except for its header and issuer: most
+// tokens have those of the one before.
+func (t *Token) forget() {
+	clear(t.decoded)
+	t.signed, t.payload, t.signature, t.digested = nil, nil, nil, false
+}
+
+// readHeader reads the first part of a token, unless it is known from before.
+func (t *Token) readHeader(part []byte) error {
+	if t.head != "" && t.head == string(part) {
+		return nil
+	}
+	t.head = ""
+	text, _, err := decode(t.decoded[:0], part)
+	if err != nil {
+		return err
+	}
+	header, err := parseObject(text, t.room[:0])
 	if err != nil {
 		return err
 	}
@@ -132,6 +159,9 @@ func (t *Token) readHeader(text []byte) error {
 		return errors.New("alg is none of RS, PS or ES with 256, 384 or 512, nor EdDSA")
 	}
 	t.Algorithm = algorithms[i]
+	if len(part) <= usualHeader {
+		t.head = string(part)
+	}
 	return nil
 }
 
@@ -161,5 +191,14 @@ func (t *Token) Claims() (Object, error) {
 	if err != nil {
 		return Object{}, fmt.Errorf("payload: %w", err)
 	}
+	issuer, err := claims.Text("iss")
+	if t.noIssuer = err; t.issuer != string(issuer) {
+		t.issuer = string(issuer)
+	}
 	return claims, nil
 }
+
+// Issuer returns the claim iss, or "" if there is none, once [Token.Claims] has
+// read it. Tokens that are read in the same memory share it, as most are of the
+// issuer of the one before. Anything but a string is an error.
+func (t *Token) Issuer() (string, error) { return t.issuer, t.noIssuer }
