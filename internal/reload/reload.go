@@ -51,10 +51,15 @@ type File[T any] struct {
 	notify func(error)
 	value  atomic.Pointer[T]
 
+	// reading is held while the file is read and its value is put in force. It
+	// guards what was parsed last, good or bad, and which files were read for it
+	// besides.
+	reading sync.Mutex
+	seen    digest
+	others  []string
+
 	mu     sync.Mutex // guards what follows
 	status Status
-	seen   digest   // of what was parsed last, good or bad
-	others []string // the files that were read for it besides
 }
 
 type digest = [sha256.Size]byte
@@ -68,8 +73,9 @@ type Reader func(path string) ([]byte, error)
 
 // Open reads the file at path. Parse makes the value of its content; its errors
 // must not repeat secrets. Notify, which may be nil, is called after each later
-// attempt that changed something: with nil once another value is in force, or
-// with the problem, which names the file.
+// attempt that changed something: with nil when there is another value, or with
+// the problem, which names the file. [File.Status] counts an attempt when notify
+// has returned, so that what is counted is in force everywhere.
 func Open[T any](path string, parse func([]byte) (T, error), notify func(error)) (*File[T], error) {
 	return OpenSet(path, func(text []byte, _ Reader) (T, error) { return parse(text) }, notify)
 }
@@ -97,30 +103,34 @@ func (f *File[T]) Status() Status {
 
 // Check reads the file now, and takes its value if it is good and new.
 func (f *File[T]) Check() {
-	f.mu.Lock()
+	f.reading.Lock()
+	defer f.reading.Unlock()
 	first := f.value.Load() == nil
-	changed, problem := f.check()
-	f.mu.Unlock()
+	status := f.Status()
+	changed := f.check(&status)
 	if changed && !first && f.notify != nil {
-		f.notify(problem)
+		f.notify(status.Problem)
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.status = status
 }
 
-// check reads the file and reports whether anything is other than before. The
-// caller holds f.mu.
-func (f *File[T]) check() (changed bool, problem error) {
+// check reads the file, notes in status how that went, and reports whether
+// anything is other than before. The caller holds f.reading.
+func (f *File[T]) check(status *Status) (changed bool) {
 	data, err := read(f.path)
 	if err != nil {
 		// Once the file is back, its content is worth another look.
 		f.seen, f.others = digest{}, nil
-		return f.fail(fmt.Errorf("reading %s: %w", f.path, err))
+		return status.fail(fmt.Errorf("reading %s: %w", f.path, err))
 	}
 	now := newSet(data)
 	for _, path := range f.others {
 		_, _ = now.read(path) // that it cannot be read is part of the digest
 	}
 	if f.seen == now.digest() {
-		return false, nil
+		return false
 	}
 	now = newSet(data)
 	value, err := f.parse(data, now.read)
@@ -129,12 +139,20 @@ func (f *File[T]) check() (changed bool, problem error) {
 		f.seen = digest{}
 	}
 	if err != nil {
-		return f.fail(fmt.Errorf("reading %s: %w", f.path, err))
+		return status.fail(fmt.Errorf("reading %s: %w", f.path, err))
 	}
 	f.value.Store(&value)
-	f.status.Problem = nil
-	f.status.Successes++
-	return true, nil
+	status.Problem = nil
+	status.Successes++
+	return true
+}
+
+// fail notes a problem, and reports whether it is another one.
+func (s *Status) fail(problem error) bool {
+	changed := s.Problem == nil || s.Problem.Error() != problem.Error()
+	s.Problem = problem
+	s.Failures++
+	return changed
 }
 
 // A set is what was read to make one value.
@@ -162,13 +180,6 @@ func (s *set) digest() digest { return sha256.Sum256(s.sums) }
 func appendSum(to, data []byte) []byte {
 	sum := sha256.Sum256(data)
 	return append(to, sum[:]...)
-}
-
-func (f *File[T]) fail(problem error) (bool, error) {
-	changed := f.status.Problem == nil || f.status.Problem.Error() != problem.Error()
-	f.status.Problem = problem
-	f.status.Failures++
-	return changed, problem
 }
 
 func read(path string) ([]byte, error) {
@@ -210,8 +221,8 @@ func (f *File[T]) Run(ctx context.Context) {
 
 // folders are where the files are.
 func (f *File[T]) folders() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.reading.Lock()
+	defer f.reading.Unlock()
 	folders := []string{filepath.Dir(f.path)}
 	for _, path := range f.others {
 		if folder := filepath.Dir(path); !slices.Contains(folders, folder) {

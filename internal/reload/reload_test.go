@@ -163,3 +163,26 @@ func TestRunSeesRename(t *testing.T) {
 	cancel()
 	<-done
 }
+
+// An attempt is counted when it is in force: who waits for the count may rely on
+// what notify does.
+func TestCountedWhenInForce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	write(t, path, "one")
+	var f *reload.File[string]
+	var during []reload.Status
+	f, err := reload.Open(path, parse, func(error) { during = append(during, f.Status()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"two", "bad", "three"} {
+		write(t, path, text)
+		f.Check()
+	}
+	if len(during) != 3 || during[0].Successes != 1 || during[1].Failures != 0 || during[2].Problem == nil {
+		t.Errorf("while notify ran: %+v", during)
+	}
+	if got := f.Status(); got != (reload.Status{Successes: 3, Failures: 1}) {
+		t.Errorf("after it: %+v", got)
+	}
+}
