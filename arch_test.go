@@ -46,6 +46,7 @@ var sideways = []edge{
 	{"internal/externaljwt", "internal/flight"},
 	{"internal/externaljwt", "internal/jose"},
 	{"internal/keyring", "internal/reload"},
+	{"internal/pki", "internal/reload"},
 	{"internal/controller/clusterinfo", "authn/bootstrap"},
 	{"internal/controller/csrapproving", "internal/signing"},
 	{"internal/controller/csrsigning", "internal/signing"},

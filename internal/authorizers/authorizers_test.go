@@ -48,12 +48,8 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := serving.GetCertificate(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	w.server = httptest.NewUnstartedServer(w)
-	w.server.TLS = &tls.Config{Certificates: []tls.Certificate{*cert}}
+	w.server.TLS = &tls.Config{Certificates: []tls.Certificate{*serving.Certificate()}}
 	w.server.StartTLS()
 	t.Cleanup(w.server.Close)
 	w.kubeconfig(t, "one", "/one")

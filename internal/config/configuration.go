@@ -76,7 +76,8 @@ type Serving struct {
 	// Default: none.
 	CertDir string `json:"certDir" flag:"cert-dir" path:"make"`
 	// The file with the serving certificate in PEM form, followed by those of
-	// the CAs between it and the root. Without it the server makes its own.
+	// the CAs between it and the root. It is followed with its key: the two
+	// take effect when they match. Without it the server makes its own.
 	// Default: none.
 	TLSCertFile string `json:"tlsCertFile" flag:"tls-cert-file" path:"read"`
 	// The file with the private key of the serving certificate in PEM form.
@@ -174,7 +175,7 @@ type Authentication struct {
 	Anonymous bool `json:"anonymous" flag:"anonymous-auth"`
 	// The file with the CA certificates, in PEM form, that client certificates
 	// must chain to. Its common name is the user, its organizations the
-	// groups. Needed with etcd servers.
+	// groups. It is followed. Needed with etcd servers.
 	// Default: none.
 	ClientCAFile string `json:"clientCAFile" flag:"client-ca-file" path:"read"`
 	// The CSV file of static bearer tokens: token, user, UID and, in quotes,

@@ -171,11 +171,7 @@ func serverTLS(t *testing.T, w world) *tls.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := serving.GetCertificate(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{*cert}, ClientAuth: tls.RequestClientCert}
+	return &tls.Config{Certificates: []tls.Certificate{*serving.Certificate()}, ClientAuth: tls.RequestClientCert}
 }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

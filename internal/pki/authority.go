@@ -5,7 +5,7 @@
 // come a [Serving] certificate, which renews itself, and the certificates of
 // clients. Every certificate is parsed again and compared with what was asked
 // for before it leaves the package. A [Pair] is a serving certificate of the
-// operator's, read again when its files change.
+// operator's, which is followed.
 //
 // A key file is written before the certificate that makes it count, so a crash
 // in between leaves a directory that is seen to be unfinished. The package

@@ -12,9 +12,7 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"gatehouse.dev/gatehouse/internal/pki"
@@ -44,82 +42,74 @@ func overwrite(t testing.TB, path string, data []byte) {
 	}
 }
 
+// replace is overwrite in one step: a file is followed that somebody else writes.
+func replace(t *testing.T, path string, data []byte) {
+	t.Helper()
+	overwrite(t, path+".new", data)
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// reported returns what a running pair says next.
+func reported(t *testing.T, reports <-chan error) error {
+	t.Helper()
+	select {
+	case err := <-reports:
+		return err
+	case <-time.After(20 * time.Second): // far more than it needs
+		t.Fatal("the change is not seen")
+		return nil
+	}
+}
+
 func TestPairReloads(t *testing.T) {
 	dir := t.TempDir()
 	ca := open(t, dir)
 	cert, key := operatorFiles(t, ca, dir)
 	newCert, newKey := operatorFiles(t, ca, t.TempDir())
-	synctest.Test(t, func(t *testing.T) {
-		pair, err := pki.LoadPair(cert, key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		first := leaf(t, pair.GetCertificate)
-		ctx, stop := context.WithCancel(t.Context())
-		var reports atomic.Int32
-		done := make(chan struct{})
-		go func() {
-			pair.Run(ctx, func(error) { reports.Add(1) })
-			close(done)
-		}()
-		// Half of the change: the old pair stays, and it is told once.
-		overwrite(t, cert, read(t, newCert))
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if !leaf(t, pair.GetCertificate).Equal(first) || reports.Load() != 1 {
-			t.Errorf("after half of the change: %d reports, want 1 and the old certificate", reports.Load())
-		}
-		overwrite(t, key, read(t, newKey))
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		second := leaf(t, pair.GetCertificate)
-		if second.Equal(first) || reports.Load() != 1 {
-			t.Errorf("after the change: %d reports, want 1 and the new certificate", reports.Load())
-		}
-		// The files vanish for a while.
-		if err := os.Remove(cert); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if !leaf(t, pair.GetCertificate).Equal(second) || reports.Load() != 2 {
-			t.Errorf("without file: %d reports, want 2 and the last certificate", reports.Load())
-		}
-		stop()
-		<-done
-	})
-}
-
-func TestReloadTellsChange(t *testing.T) {
-	dir := t.TempDir()
-	ca := open(t, dir)
-	cert, key := operatorFiles(t, ca, dir)
-	pair, err := pki.LoadPair(cert, key)
+	reports := make(chan error, 8)
+	pair, err := pki.LoadPair(cert, key, func(err error) { reports <- err })
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Time alone changes nothing.
-	if err := os.Chtimes(cert, time.Time{}, time.Now().Add(time.Hour)); err != nil {
-		t.Fatal(err)
+	first := leaf(t, pair.Certificate)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		pair.Run(ctx)
+		close(done)
+	}()
+	// Half of the change: the old pair stays, and it is told.
+	replace(t, cert, read(t, newCert))
+	refused(t, reported(t, reports), "give two files that were made together")
+	if !leaf(t, pair.Certificate).Equal(first) {
+		t.Error("half of the change is in force")
 	}
-	if changed, err := pair.Reload(); changed || err != nil {
-		t.Errorf("Reload = %v, %v, want no change", changed, err)
+	replace(t, key, read(t, newKey))
+	if err := reported(t, reports); err != nil {
+		t.Errorf("after the change: %v", err)
 	}
-	newCert, newKey := operatorFiles(t, ca, t.TempDir())
-	// And a change that keeps the times is one.
-	info, err := os.Stat(cert)
-	if err != nil {
-		t.Fatal(err)
+	second := leaf(t, pair.Certificate)
+	if second.Equal(first) {
+		t.Error("after the change the old certificate is shown")
 	}
-	overwrite(t, cert, read(t, newCert))
-	overwrite(t, key, read(t, newKey))
-	if err := os.Chtimes(cert, time.Time{}, info.ModTime()); err != nil {
-		t.Fatal(err)
+	// The files vanish for a while.
+	for _, file := range []string{key, cert} {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, reported(t, reports), "no such file")
 	}
-	if changed, err := pair.Reload(); !changed || err != nil {
-		t.Errorf("Reload = %v, %v, want a change", changed, err)
+	if !leaf(t, pair.Certificate).Equal(second) {
+		t.Error("without files the last certificate is not shown")
 	}
-	if _, err := handshake(t, ca.Certificate(), pair.GetCertificate, "a.example.com"); err != nil {
+	stop()
+	<-done
+	if status := pair.Status(); status.Problem == nil || status.Successes != 2 {
+		t.Errorf("Status = %+v", status)
+	}
+	if _, err := handshake(t, ca.Certificate(), pair.Certificate, "a.example.com"); err != nil {
 		t.Error(err)
 	}
 }
@@ -152,11 +142,11 @@ func TestLoadPairRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			overwrite(t, cert, tt.cert)
 			overwrite(t, key, tt.key)
-			_, err := pki.LoadPair(cert, key)
+			_, err := pki.LoadPair(cert, key, nil)
 			refused(t, err, tt.want)
 		})
 	}
-	_, err := pki.LoadPair(filepath.Join(dir, "none"), key)
+	_, err := pki.LoadPair(filepath.Join(dir, "none"), key, nil)
 	refused(t, err, "none: no such file")
 }
 

@@ -170,10 +170,8 @@ func (s *Serving) fits(pair *tls.Certificate) bool {
 	return !now.Before(leaf.NotBefore) && leaf.NotAfter.Sub(now) >= leaf.NotAfter.Sub(leaf.NotBefore)/3
 }
 
-// GetCertificate returns the certificate, as [tls.Config.GetCertificate].
-func (s *Serving) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	return s.current.Load(), nil
-}
+// Certificate returns the certificate that is to be shown now.
+func (s *Serving) Certificate() *tls.Certificate { return s.current.Load() }
 
 // Expires returns when the certificate ends. Before that it is issued anew.
 func (s *Serving) Expires() time.Time { return s.current.Load().Leaf.NotAfter }

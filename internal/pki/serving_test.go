@@ -26,22 +26,18 @@ func serve(t testing.TB, ca *pki.Authority, dir string, hosts ...string) *pki.Se
 	return s
 }
 
-func leaf(t testing.TB, get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) *x509.Certificate {
+func leaf(t testing.TB, get func() *tls.Certificate) *x509.Certificate {
 	t.Helper()
-	pair, err := get(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pair.Leaf
+	return get().Leaf
 }
 
 // handshake connects a client that trusts ca to a server with get, and returns
 // the chain that the client has seen.
-func handshake(t *testing.T, ca *x509.Certificate, get func(*tls.ClientHelloInfo) (*tls.Certificate, error), name string) ([]*x509.Certificate, error) {
+func handshake(t *testing.T, ca *x509.Certificate, get func() *tls.Certificate, name string) ([]*x509.Certificate, error) {
 	t.Helper()
 	a, b := net.Pipe()
 	go func() {
-		server := tls.Server(a, &tls.Config{GetCertificate: get})
+		server := tls.Server(a, &tls.Config{Certificates: []tls.Certificate{*get()}})
 		server.Handshake()
 		io.Copy(io.Discard, server)
 		server.Close()
@@ -59,7 +55,7 @@ func TestServing(t *testing.T) {
 	ca := open(t, dir)
 	s := serve(t, ca, dir, "Gatehouse.example.com", "127.0.0.1", "::1", "*.apps.example.com", "127.0.0.1")
 	for _, name := range []string{"gatehouse.example.com", "127.0.0.1", "::1", "x.apps.example.com"} {
-		chain, err := handshake(t, ca.Certificate(), s.GetCertificate, name)
+		chain, err := handshake(t, ca.Certificate(), s.Certificate, name)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -67,10 +63,10 @@ func TestServing(t *testing.T) {
 			t.Errorf("%s: chain of %d, want the authority as second", name, len(chain))
 		}
 	}
-	if _, err := handshake(t, ca.Certificate(), s.GetCertificate, "other.example.com"); err == nil {
+	if _, err := handshake(t, ca.Certificate(), s.Certificate, "other.example.com"); err == nil {
 		t.Error("the certificate is good for another name")
 	}
-	cert := leaf(t, s.GetCertificate)
+	cert := leaf(t, s.Certificate)
 	if cert.NotAfter.Sub(cert.NotBefore) != 365*24*time.Hour+5*time.Minute {
 		t.Errorf("life = %v", cert.NotAfter.Sub(cert.NotBefore))
 	}
@@ -88,7 +84,7 @@ func TestServingHasAnotherNameThanItsAuthority(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cert := leaf(t, serve(t, ca, dir, "a").GetCertificate)
+		cert := leaf(t, serve(t, ca, dir, "a").Certificate)
 		if bytes.Equal(cert.RawSubject, cert.RawIssuer) || !bytes.Equal(cert.AuthorityKeyId, ca.Certificate().SubjectKeyId) {
 			t.Errorf("authority %q: subject %v, authority key %x", name, cert.Subject, cert.AuthorityKeyId)
 		}
@@ -136,13 +132,13 @@ func TestServingIsIssuedAnew(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
-			first := leaf(t, serve(t, open(t, dir), dir, "a", "b", "10.0.0.1").GetCertificate)
+			first := leaf(t, serve(t, open(t, dir), dir, "a", "b", "10.0.0.1").Certificate)
 			ca, hosts := tt.change(t, dir)
-			second := leaf(t, serve(t, ca, dir, hosts...).GetCertificate)
+			second := leaf(t, serve(t, ca, dir, hosts...).Certificate)
 			if issued := !second.Equal(first); issued != tt.want {
 				t.Errorf("issued anew = %v, want %v", issued, tt.want)
 			}
-			if third := leaf(t, serve(t, ca, dir, hosts...).GetCertificate); !third.Equal(second) {
+			if third := leaf(t, serve(t, ca, dir, hosts...).Certificate); !third.Equal(second) {
 				t.Error("issued anew without need")
 			}
 			if err := second.CheckSignatureFrom(ca.Certificate()); err != nil {
@@ -183,15 +179,15 @@ func TestServingRenewsWhileRunning(t *testing.T) {
 			s.Run(ctx, func(error) { reports.Add(1) })
 			close(done)
 		}()
-		first := leaf(t, s.GetCertificate)
+		first := leaf(t, s.Certificate)
 		time.Sleep(243 * 24 * time.Hour)
 		synctest.Wait()
-		if !leaf(t, s.GetCertificate).Equal(first) {
+		if !leaf(t, s.Certificate).Equal(first) {
 			t.Error("renewed after 243 days")
 		}
 		time.Sleep(2 * 24 * time.Hour)
 		synctest.Wait()
-		second := leaf(t, s.GetCertificate)
+		second := leaf(t, s.Certificate)
 		if second.Equal(first) || bytes.Equal(second.RawSubjectPublicKeyInfo, first.RawSubjectPublicKeyInfo) {
 			t.Error("not renewed after 245 days, or with the same key")
 		}
@@ -205,7 +201,7 @@ func TestServingRenewsWhileRunning(t *testing.T) {
 		}
 		time.Sleep(245 * 24 * time.Hour)
 		synctest.Wait()
-		if reports.Load() != 1 || !leaf(t, s.GetCertificate).Equal(second) {
+		if reports.Load() != 1 || !leaf(t, s.Certificate).Equal(second) {
 			t.Errorf("%d reports, want one, and the old certificate", reports.Load())
 		}
 		if err := os.RemoveAll(key); err != nil {
@@ -213,7 +209,7 @@ func TestServingRenewsWhileRunning(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if leaf(t, s.GetCertificate).Equal(second) {
+		if leaf(t, s.Certificate).Equal(second) {
 			t.Error("not renewed when it could be")
 		}
 		stop()

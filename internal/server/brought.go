@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 
 	"gatehouse.dev/gatehouse/internal/config"
@@ -19,13 +20,13 @@ type namedPair struct {
 
 // brought reads the keys and certificates in files of the operator's, and
 // nothing else. It returns everything that is wrong with them, each as a problem
-// of its setting.
-func brought(cfg *config.Configuration) (*material, error) {
+// of its setting. Log is told what becomes of those that are followed.
+func brought(cfg *config.Configuration, log *slog.Logger) (*material, error) {
 	m := &material{}
 	if file := cfg.Authentication.ClientCAFile; file != "" {
 		m.clientCAs = append(m.clientCAs, file)
 	}
-	err := errors.Join(m.bringRoot(cfg), m.bringServing(cfg), m.bringNamed(cfg), m.bringSigning(cfg))
+	err := errors.Join(m.bringRoot(cfg), m.bringServing(cfg, log), m.bringNamed(cfg, log), m.bringSigning(cfg))
 	return m, err
 }
 
@@ -47,12 +48,12 @@ func (m *material) bringRoot(cfg *config.Configuration) error {
 	return nil
 }
 
-func (m *material) bringServing(cfg *config.Configuration) error {
+func (m *material) bringServing(cfg *config.Configuration, log *slog.Logger) error {
 	s := &cfg.Serving
 	if s.TLSCertFile == "" {
 		return nil
 	}
-	pair, err := pki.LoadPair(s.TLSCertFile, s.TLSPrivateKeyFile)
+	pair, err := pki.LoadPair(s.TLSCertFile, s.TLSPrivateKeyFile, reporter(log, servingPair, s.TLSCertFile))
 	if err != nil {
 		return cfg.Wrong(&s.TLSCertFile, err, "name the server's certificate and its private key, both in PEM form")
 	}
@@ -60,10 +61,10 @@ func (m *material) bringServing(cfg *config.Configuration) error {
 	return nil
 }
 
-func (m *material) bringNamed(cfg *config.Configuration) error {
+func (m *material) bringNamed(cfg *config.Configuration, log *slog.Logger) error {
 	var errs []error
-	for _, n := range cfg.Serving.TLSSNICertKeys {
-		pair, err := pki.LoadPair(n.CertFile, n.KeyFile)
+	for i, n := range cfg.Serving.TLSSNICertKeys {
+		pair, err := pki.LoadPair(n.CertFile, n.KeyFile, reporter(log, namedPairOf(i), n.CertFile))
 		if err != nil {
 			errs = append(errs, cfg.Wrong(&cfg.Serving.TLSSNICertKeys, err, "name a certificate and its private key, both in PEM form"))
 			continue

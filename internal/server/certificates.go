@@ -131,9 +131,7 @@ func (s *Server) reservedKeys() map[[sha256.Size]byte]string {
 			}
 		}
 	}
-	if pair, err := s.material.serving.GetCertificate(nil); err == nil && pair.Leaf != nil {
-		add("this server", pair.Leaf)
-	}
+	add("this server", s.material.serving.Certificate().Leaf)
 	c := &s.cfg.Certificates
 	files := append([]string{s.cfg.Authentication.RequestHeader.ClientCAFile, s.cfg.ServiceAccounts.RootCAFile, c.CertFile}, s.material.clientCAs...)
 	for _, ca := range signingCAs(c) {

@@ -31,7 +31,7 @@ func Check(ctx context.Context, cfg *config.Configuration) error {
 	}
 	s.webhooks = s.metrics.Webhooks()
 	var err error
-	if s.material, err = brought(cfg); err == nil {
+	if s.material, err = brought(cfg, s.log); err == nil {
 		err = s.checkDoor()
 	}
 	return errors.Join(err, s.checkStore(ctx), s.checkAudit(), s.checkCertificates())

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"slices"
@@ -38,17 +39,17 @@ type material struct {
 	claim          etcd.Claim
 }
 
-// A servingCertificate shows who the server is and keeps that up to date.
+// A servingCertificate shows who the server is. It is another one when it has been
+// renewed or replaced.
 type servingCertificate interface {
-	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	Certificate() *tls.Certificate
 	Expires() time.Time
-	Run(ctx context.Context, report func(error))
 }
 
 // gather makes what the data directory lacks and reads everything. Dir is nil
 // without a data directory.
-func gather(ctx context.Context, cfg *config.Configuration, dir *etcd.Directory) (*material, error) {
-	m, err := brought(cfg)
+func gather(ctx context.Context, cfg *config.Configuration, dir *etcd.Directory, log *slog.Logger) (*material, error) {
+	m, err := brought(cfg, log)
 	if err != nil {
 		return nil, err
 	}

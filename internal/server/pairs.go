@@ -1,35 +1,27 @@
 package server
 
 import (
-	"context"
 	"fmt"
 
 	"gatehouse.dev/gatehouse/internal/pki"
-	"gatehouse.dev/gatehouse/internal/reload"
 )
+
+// servingPair is what the metrics, the log and readyz call the certificate of
+// --tls-cert-file.
+const servingPair = "tls-cert-file"
+
+// namedPairOf is what they call one of --tls-sni-cert-key.
+func namedPairOf(i int) string { return fmt.Sprintf("tls-sni-cert-key-%d", i+1) }
 
 // followPairs follows the serving certificates that the operator brought, and
 // shows when each one that is served ends.
 func (s *Server) followPairs() {
 	if pair, ok := s.material.serving.(*pki.Pair); ok {
-		s.followPair("tls-cert-file", pair)
+		s.credentials.follow(servingPair, pair.Status, pair.Run)
 	}
 	s.metrics.ServingCertificate("default", s.material.serving.Expires)
 	for i, n := range s.material.named {
-		name := fmt.Sprintf("tls-sni-cert-key-%d", i+1)
-		s.followPair(name, n.pair)
-		s.metrics.ServingCertificate(name, n.pair.Expires)
+		s.credentials.follow(namedPairOf(i), n.pair.Status, n.pair.Run)
+		s.metrics.ServingCertificate(namedPairOf(i), n.pair.Expires)
 	}
-}
-
-func (s *Server) followPair(name string, pair *pki.Pair) {
-	status := func() reload.Status {
-		status := pair.Status()
-		return reload.Status{Problem: status.Problem, Successes: status.Successes, Failures: status.Failures}
-	}
-	s.credentials.follow(name, status, func(ctx context.Context) {
-		pair.Run(ctx, func(err error) {
-			s.log.Error(name+" is bad; the last good one stays in force", "err", err)
-		})
-	})
 }

@@ -2,17 +2,14 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	cliflag "k8s.io/component-base/cli/flag"
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/internal/listener"
@@ -112,74 +109,4 @@ func (s *Server) webServer(handler http.Handler) (*http.Server, error) {
 			return authn.WithConn(ctx, &authn.Conn{Peer: listener.PeerOf(c)})
 		},
 	}, nil
-}
-
-// tlsConfig asks for a client certificate and never demands or verifies one:
-// that is the authenticator's, on every request.
-func (s *Server) tlsConfig() (*tls.Config, error) {
-	serving := s.cfg.Serving
-	config := &tls.Config{
-		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return s.material.serving.GetCertificate(hello)
-		},
-		ClientAuth: tls.RequestClientCert,
-		MinVersion: tls.VersionTLS12,
-		NextProtos: []string{"h2", "http/1.1"},
-	}
-	if serving.TLSMinVersion != "" {
-		version, err := cliflag.TLSVersion(serving.TLSMinVersion)
-		if err != nil {
-			return nil, fmt.Errorf("--tls-min-version: %w", err)
-		}
-		config.MinVersion = version
-	}
-	if len(serving.TLSCipherSuites) > 0 {
-		suites, err := cliflag.TLSCipherSuites(serving.TLSCipherSuites)
-		if err != nil {
-			return nil, fmt.Errorf("--tls-cipher-suites: %w", err)
-		}
-		config.CipherSuites = suites
-	}
-	return s.withTickets(s.withNames(config)), nil
-}
-
-// withNames adds the certificates of --tls-sni-cert-key, which are shown to
-// clients that ask for their names.
-func (s *Server) withNames(config *tls.Config) *tls.Config {
-	byName := map[string]*pki.Pair{}
-	for _, n := range s.material.named {
-		names := n.names
-		if len(names) == 0 {
-			names = n.pair.Names()
-		}
-		for _, name := range names {
-			byName[strings.ToLower(name)] = n.pair
-		}
-	}
-	if len(byName) == 0 {
-		return config
-	}
-	fallback := config.GetCertificate
-	config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-		// Names of hosts are alike in any case (RFC 4343).
-		asked := strings.ToLower(hello.ServerName)
-		if pair, ok := byName[asked]; ok {
-			return pair.GetCertificate(hello)
-		}
-		if pair, ok := byName[wildcard(asked)]; ok {
-			return pair.GetCertificate(hello)
-		}
-		return fallback(hello)
-	}
-	return config
-}
-
-// wildcard returns the name with its first label replaced by a star.
-func wildcard(name string) string {
-	for i := range len(name) {
-		if name[i] == '.' {
-			return "*" + name[i:]
-		}
-	}
-	return name
 }

@@ -151,7 +151,7 @@ func (s *Server) openStore(ctx context.Context) error {
 	}
 	var work errgroup.Group
 	work.Go(func() (err error) {
-		s.material, err = gather(s.draining, s.cfg, s.directory)
+		s.material, err = gather(s.draining, s.cfg, s.directory, s.log)
 		return err
 	})
 	work.Go(func() (err error) {

@@ -48,12 +48,8 @@ func newHook(t *testing.T) *hook {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := serving.GetCertificate(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	h.server = httptest.NewUnstartedServer(h)
-	h.server.TLS = &tls.Config{Certificates: []tls.Certificate{*cert}}
+	h.server.TLS = &tls.Config{Certificates: []tls.Certificate{*serving.Certificate()}}
 	h.server.EnableHTTP2 = true
 	h.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	h.server.StartTLS()

@@ -92,12 +92,16 @@ func (w *world) file(name string) string { return filepath.Join(w.dir, name) }
 // write replaces a file in one step, as a careful operator does.
 func (w *world) write(name, text string) {
 	w.t.Helper()
-	if err := os.WriteFile(w.file(name)+".new", []byte(text), 0o600); err != nil {
+	if err := replaceFile(w.file(name), text); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := os.Rename(w.file(name)+".new", w.file(name)); err != nil {
-		w.t.Fatal(err)
+}
+
+func replaceFile(path, text string) error {
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		return err
 	}
+	return os.Rename(path+".new", path)
 }
 
 // administrator is who the kubeconfig of the server lets in.
@@ -178,6 +182,15 @@ type answer struct {
 // JSON.
 func (c *caller) ask(method, path string, body any) answer {
 	c.t.Helper()
+	a, err := c.try(method, path, body)
+	if err != nil {
+		c.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return a
+}
+
+// try is ask for who is not the goroutine of the test.
+func (c *caller) try(method, path string, body any) (a answer, err error) {
 	var sent bytes.Buffer
 	contentType := "application/json"
 	switch b := body.(type) {
@@ -186,36 +199,35 @@ func (c *caller) ask(method, path string, body any) answer {
 		sent.WriteString(b)
 	default:
 		if err := json.NewEncoder(&sent).Encode(body); err != nil {
-			c.t.Fatal(err)
+			return a, err
 		}
 	}
 	if method == "PATCH" {
 		contentType = "application/merge-patch+json"
 	}
-	var a answer
 	ctx := httptrace.WithClientTrace(c.t.Context(), &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) { a.warm = info.Reused },
 	})
 	r, err := http.NewRequestWithContext(ctx, method, c.url+path, &sent)
 	if err != nil {
-		c.t.Fatal(err)
+		return a, err
 	}
 	maps.Copy(r.Header, c.header)
 	r.Header.Set("Content-Type", contentType)
 	resp, err := c.client.Do(r)
 	if err != nil {
-		c.t.Fatalf("%s %s: %v", method, path, err)
+		return a, err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		c.t.Fatalf("%s %s: %v", method, path, err)
+		return a, err
 	}
 	a.code, a.header, a.body, a.proto = resp.StatusCode, resp.Header, string(text), resp.ProtoMajor
 	if c.heard != nil {
 		c.heard(a)
 	}
-	return a
+	return a, nil
 }
 
 // must makes a request that has to have one of the codes from 200 to 299, and
