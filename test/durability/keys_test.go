@@ -57,18 +57,18 @@ func TestKeyRotation(t *testing.T) {
 		load.Go(func() { w.issue(ctx, i) })
 		load.Go(func() { w.review(ctx) })
 	}
-	var old []string
+	// The keys whose tokens are good, the one that signs last. A process is not
+	// asked: it may be a moment behind the one that rotated.
+	keys := []string{w.signing(w.replicas[0])}
 	for n := range rounds {
-		at := w.replicas[n%3]
-		old = append(old, w.signing(at))
-		w.rotate(at)
-		if n%2 == 1 || n == rounds-1 {
-			// The last time, the one that signs.
-			if n == rounds-1 {
-				old = []string{w.signing(at)}
-			}
-			w.withdraw(w.replicas[(n+1)%3], old[0])
-			old = old[1:]
+		keys = append(keys, w.rotate(w.replicas[n%3]))
+		other := w.replicas[(n+1)%3]
+		switch {
+		case n == rounds-1: // the one that signs
+			w.withdraw(other, keys[len(keys)-1])
+		case n%2 == 1:
+			w.withdraw(other, keys[0])
+			keys = keys[1:]
 		}
 		if t.Failed() {
 			break
@@ -204,8 +204,8 @@ func (w *keyWorld) signing(at *replica) string {
 	return ""
 }
 
-// rotate has another key sign, and waits until it does.
-func (w *keyWorld) rotate(at *replica) {
+// rotate has another key sign, waits until it does, and returns its ID.
+func (w *keyWorld) rotate(at *replica) string {
 	var list listedKeys
 	at.must(w.t, "POST", "/gatehouse/keys/rotate", map[string]any{}, &list)
 	if len(list.Keys) != 1 || list.Keys[0].State != "published" {
@@ -220,6 +220,7 @@ func (w *keyWorld) rotate(at *replica) {
 		}
 		return nil
 	})
+	return list.Keys[0].ID
 }
 
 // withdraw takes a key back, and wants its tokens refused at once there.
