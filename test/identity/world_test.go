@@ -40,6 +40,8 @@ type world struct {
 	t     *testing.T
 	dir   string // of the files
 	admin *caller
+	// places is how many addresses callers have so far.
+	places uint16
 	// heard is what was answered to those who were refused, and ids are what the
 	// server calls these requests.
 	mu    sync.Mutex
@@ -138,7 +140,14 @@ type caller struct {
 	heard func(answer)
 }
 
-// as returns a caller with a connection of its own.
+// place returns an address of this machine that no caller has yet: the server
+// answers slowly where many are refused from one.
+func (w *world) place() net.Addr {
+	w.places++
+	return &net.TCPAddr{IP: net.IPv4(127, 1, byte(w.places>>8), byte(w.places))}
+}
+
+// as returns a caller with a connection of its own, from a place of its own.
 func (w *world) as(c credential) *caller {
 	w.t.Helper()
 	pem, err := os.ReadFile(filepath.Join(w.DataDir, "ca.crt"))
@@ -151,6 +160,7 @@ func (w *world) as(c credential) *caller {
 		// Shown whatever authorities the server names.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.cert, nil }
 	}
+	dialer := &net.Dialer{LocalAddr: w.place()}
 	who := &caller{t: w.t, url: w.Address, header: http.Header{}, heard: w.hear}
 	maps.Copy(who.header, c.header)
 	if c.token != "" {
@@ -160,7 +170,7 @@ func (w *world) as(c credential) *caller {
 		TLSClientConfig: config, ForceAttemptHTTP2: !c.http1,
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			who.dials.Add(1)
-			return (&net.Dialer{}).DialContext(ctx, network, addr)
+			return dialer.DialContext(ctx, network, addr)
 		},
 	}
 	who.client = &http.Client{Transport: transport}
