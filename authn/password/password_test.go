@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -181,9 +182,9 @@ func TestVisits(t *testing.T) {
 // A million names that nobody has take no memory, and leave the counter of a
 // name that somebody has alone.
 func TestSpray(t *testing.T) {
-	n := 1_000_000
-	if testing.Short() {
-		n = 50_000
+	n := 100_000
+	if os.Getenv("GATEHOUSE_NIGHTLY") == "1" {
+		n = 1_000_000
 	}
 	synctest.Test(t, func(t *testing.T) {
 		a := jane(t)
