@@ -4,8 +4,14 @@
 # What is missing is installed from Debian, by root; anybody else is told what
 # to install. Nothing is left out because it is missing.
 set -euo pipefail
+PATH=$PATH:/usr/sbin # where servers are, and not in everybody's PATH
 
-declare -A package=([gcc]="gcc libc6-dev" [make]=make [git]=git [openssl]=openssl [nginx]=nginx-light [node]=nodejs [npm]=npm [certtool]=gnutls-bin)
+declare -A package=([gcc]="gcc libc6-dev" [make]=make [git]=git [openssl]=openssl [curl]=curl [nginx]=nginx [node]=nodejs [npm]=npm [certtool]=gnutls-bin)
+
+# has PROGRAM: a compiler counts if it has the headers of the C library.
+has() {
+	command -v "$1" >/dev/null && { [[ $1 != gcc ]] || gcc -E -include stdlib.h -x c /dev/null >/dev/null 2>&1; }
+}
 
 missing=()
 for program in "$@"; do
@@ -13,7 +19,7 @@ for program in "$@"; do
 		echo "error: need.sh does not know which package has $program" >&2
 		exit 2
 	fi
-	command -v "$program" >/dev/null || missing+=(${package[$program]})
+	has "$program" || missing+=(${package[$program]})
 done
 ((${#missing[@]})) || exit 0
 
@@ -22,9 +28,14 @@ if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then
 	echo "hint: apt-get install ${missing[*]}" >&2
 	exit 1
 fi
+# A test starts what it needs by itself. A package starts no service of its own
+# as long as this is there, whatever starts services here.
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+	trap 'rm -f "$policy"' EXIT
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod +x "$policy"
+fi
 export DEBIAN_FRONTEND=noninteractive
-# A test starts what it needs by itself. At this runlevel a package starts no
-# service of its own.
-export RUNLEVEL=1
 apt-get update -qq
 apt-get install -qq -y --no-install-recommends "${missing[@]}"

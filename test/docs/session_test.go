@@ -61,9 +61,12 @@ func TestPages(t *testing.T) {
 // comes after it could not be.
 func runPage(t *testing.T, page string, steps []step) {
 	for _, s := range steps {
-		if strings.Contains(s.command, "openssl") {
-			if _, err := exec.LookPath("openssl"); err != nil {
-				t.Fatalf("%s uses openssl, which is missing: run test/need.sh openssl", filepath.Base(page))
+		for _, program := range []string{"openssl", "curl"} {
+			if !strings.Contains(s.command, program) {
+				continue
+			}
+			if _, err := exec.LookPath(program); err != nil {
+				t.Fatalf("%s uses %s, which is missing: run test/need.sh %[2]s", filepath.Base(page), program)
 			}
 		}
 	}
