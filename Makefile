@@ -6,9 +6,12 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 # The race detector is on wherever tests run, and so is it in the gatehouse that
-# they start: one set of compiled packages for all. Those tests run one package
-# after the other, because some of them load the machine on purpose.
+# they start: one set of compiled packages for all.
 export GATEHOUSE_TEST_RACE ?= 1
+# These load the machine on purpose, so each has it to itself. All others wait
+# more than they compute, and run as many at a time as there are processors.
+LOUD := ./test/durability ./test/siege
+ORACLES := bootstrap requests oidc webhook
 FUZZTIME ?= 10s
 STATICCHECK := bin/staticcheck
 
@@ -21,24 +24,21 @@ build: ## build bin/gatehouse
 	go build -trimpath -o bin/gatehouse ./cmd/gatehouse
 
 test: ## run every test, with the race detector and real kubectl
-	test/need.sh gcc openssl nginx node npm certtool
-	go test -race -timeout 20m $$(go list ./... | grep -v /test/)
-	go test -race -p 1 -timeout 20m ./test/...
-	cd examples/guard && go test ./...
-	cd test/oracle/bootstrap && go test ./...
-	cd test/oracle/requests && go test ./...
-	cd test/oracle/oidc && go test ./...
-	cd test/oracle/webhook && go test ./...
+	test/need.sh gcc openssl curl nginx node npm certtool
+	go test -race -timeout 20m $$(go list ./... | grep -v $(LOUD:./%=-e /%$$))
+	go test -race -timeout 20m -p 1 $(LOUD)
+	go -C examples/guard test ./...
+	for oracle in $(ORACLES); do go -C test/oracle/$$oracle test ./... || exit; done
 
 quick: ## run the tests that start no other program
 	go test -short ./...
 
-race: ## run the tests that start no other program again and again, in random order
+race: ## run the tests that start no other program twice, in random order
 	test/need.sh gcc
-	go test -race -short -shuffle on -count 5 ./...
+	go test -race -short -shuffle on -count 2 ./...
 
 conformance: ## run real kubectl against a real server, and say what is run
-	test/need.sh gcc openssl
+	test/need.sh gcc openssl curl
 	go test -race -count 1 -v ./test/conformance ./test/readme ./test/docs
 
 lint: $(STATICCHECK) ## check format, vet, staticcheck, and that generated files are current
@@ -54,14 +54,8 @@ bench: ## compare with upstream's code: what everything costs, the ratio, the ta
 	cd bench && go run .
 
 nightly: ## run what takes long: fuzzing, repeated tests, large comparisons (under 80 minutes)
-	$(MAKE) race
-	GATEHOUSE_NIGHTLY=1 go test -race -count 1 -timeout 30m $$(go list ./... | grep -v /test/)
-	GATEHOUSE_NIGHTLY=1 go test -race -p 1 -count 1 -timeout 30m ./test/...
-	cd test/oracle/bootstrap && GATEHOUSE_NIGHTLY=1 go test -count 1 -timeout 30m ./...
-	cd test/oracle/requests && GATEHOUSE_NIGHTLY=1 go test -count 1 -timeout 30m ./...
-	cd test/oracle/oidc && GATEHOUSE_NIGHTLY=1 go test -count 1 -timeout 40m ./...
-	cd test/oracle/webhook && GATEHOUSE_NIGHTLY=1 go test -count 1 -timeout 40m ./...
-	$(MAKE) fuzz FUZZTIME=60s
+	test/need.sh gcc openssl certtool
+	test/night.sh
 
 generate: ## make the generated files again
 	go generate ./...
