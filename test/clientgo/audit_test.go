@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	"k8s.io/client-go/rest"
+
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 // everything is a policy that records all there is, when it is answered.
@@ -47,7 +49,7 @@ func (l auditLog) text(t *testing.T) string {
 func (l auditLog) event(t *testing.T, id types.UID) *auditv1.Event {
 	t.Helper()
 	var found []*auditv1.Event
-	eventually(t, "the event of request "+string(id), func() bool {
+	env.Eventually(t, "the event of request "+string(id), func() bool {
 		found = nil
 		for line := range strings.Lines(l.text(t)) {
 			if !strings.Contains(line, string(id)) || !strings.HasSuffix(line, "\n") {

@@ -1,8 +1,6 @@
 package clientgo_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -16,6 +14,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	certificates "k8s.io/client-go/kubernetes/typed/certificates/v1"
+
+	"gatehouse.dev/gatehouse/test/authority"
 )
 
 type csr = certificatesv1.CertificateSigningRequest
@@ -114,7 +114,7 @@ func signingRequest(t *testing.T, name string, organizations ...string) []byte {
 	t.Helper()
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
 		Subject: pkix.Name{CommonName: name, Organization: organizations},
-	}, newKey(t))
+	}, authority.NewKey(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,16 +124,11 @@ func signingRequest(t *testing.T, name string, organizations ...string) []byte {
 // certificate returns one in PEM form.
 func certificate(t *testing.T) []byte {
 	t.Helper()
-	key := newKey(t)
+	key := authority.NewKey(t)
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "somebody"}, NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-}
-
-func newKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	return must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 }

@@ -24,6 +24,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 // eight are the kinds that are followed, by resource.
@@ -158,7 +160,7 @@ func follow(t *testing.T, config *rest.Config) following {
 	})
 	factory.StartWithContext(ctx)
 	for resource, informer := range f {
-		eventually(t, "the first list of "+resource.Resource, informer.HasSynced)
+		env.Eventually(t, "the first list of "+resource.Resource, informer.HasSynced)
 	}
 	return f
 }
@@ -169,7 +171,7 @@ func (f following) wantSame(t *testing.T, client dynamic.Interface, name string)
 	t.Helper()
 	for resource, informer := range f {
 		var known map[string]string
-		eventually(t, "informer of "+resource.Resource+": "+name, func() bool {
+		env.Eventually(t, "informer of "+resource.Resource+": "+name, func() bool {
 			known = map[string]string{}
 			for _, obj := range informer.GetStore().List() {
 				note(t, known, obj)

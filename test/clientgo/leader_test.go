@@ -10,6 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 // testLeader lets two candidates of client-go elect a leader by a lease.
@@ -48,7 +50,7 @@ func testLeader(t *testing.T, w *world) {
 		t.Helper()
 		select {
 		case <-c:
-		case <-time.After(patience):
+		case <-time.After(env.Patience):
 			t.Fatal("still waiting for ", what)
 		}
 	}

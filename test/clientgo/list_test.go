@@ -9,6 +9,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 const (
@@ -27,7 +29,7 @@ func testList(t *testing.T, w *world) {
 		cm.Labels = map[string]string{"test": "list"}
 		must[*corev1.ConfigMap](t)(configMaps.Create(ctx, cm, metav1.CreateOptions{}))
 	}
-	eventually(t, "the root CA in the namespace", func() bool {
+	env.Eventually(t, "the root CA in the namespace", func() bool {
 		_, err := configMaps.Get(ctx, "kube-root-ca.crt", metav1.GetOptions{})
 		return err == nil
 	})

@@ -7,6 +7,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 // testNamespaces deletes namespaces: what is in one goes first, and what cannot
@@ -35,7 +37,7 @@ func testNamespaces(t *testing.T, w *world) {
 		t.Error(err)
 	}
 	var now *corev1.Namespace
-	eventually(t, "the namespace to say what holds it", func() bool {
+	env.Eventually(t, "the namespace to say what holds it", func() bool {
 		now = must[*corev1.Namespace](t)(namespaces.Get(ctx, ns, metav1.GetOptions{}))
 		return condition(now, corev1.NamespaceFinalizersRemaining) == corev1.ConditionTrue
 	})
@@ -69,7 +71,7 @@ func testNamespaces(t *testing.T, w *world) {
 	wantRefusal(t, err, refusal{403, metav1.StatusReasonForbidden, "because it is being terminated"})
 	// What is there can still be changed, or it could never be let go.
 	must[*corev1.ConfigMap](t)(core.ConfigMaps(ns).Patch(ctx, "held", types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{}))
-	eventually(t, "the namespace to be gone", func() bool {
+	env.Eventually(t, "the namespace to be gone", func() bool {
 		_, err := namespaces.Get(ctx, ns, metav1.GetOptions{})
 		return apierrors.IsNotFound(err)
 	})

@@ -10,6 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 // testRBAC gives out permissions: those that one has, and others.
@@ -38,7 +40,7 @@ func testRBAC(t *testing.T, w *world) {
 	// to those who decide.
 	must[*rbacv1.RoleBinding](t)(dave.RoleBindings(ns).Create(ctx, binding("pods", "Role", "pods", "erin"), metav1.CreateOptions{}))
 	erin := typed(t, w.as("erin"), asProtobuf).CoreV1().Pods(ns)
-	eventually(t, "erin to read pods", func() bool {
+	env.Eventually(t, "erin to read pods", func() bool {
 		_, err := erin.Get(ctx, "none", metav1.GetOptions{})
 		return apierrors.IsNotFound(err)
 	})
@@ -119,7 +121,7 @@ func testRBAC(t *testing.T, w *world) {
 		must[*rbacv1.ClusterRole](t)(admin.ClusterRoles().Create(ctx, &rbacv1.ClusterRole{
 			ObjectMeta: metav1.ObjectMeta{Name: name + "-part", Labels: map[string]string{"part-of": name}}, Rules: []rbacv1.PolicyRule{secrets},
 		}, metav1.CreateOptions{}))
-		eventually(t, "the aggregated role to have its part's rules", func() bool {
+		env.Eventually(t, "the aggregated role to have its part's rules", func() bool {
 			return len(must[*rbacv1.ClusterRole](t)(admin.ClusterRoles().Get(ctx, name, metav1.GetOptions{})).Rules) == 1
 		})
 	})
@@ -144,7 +146,7 @@ func (w *world) allow(t *testing.T, name string, rules ...rbacv1.PolicyRule) {
 		if len(r.ResourceNames) > 0 {
 			asked.Name = r.ResourceNames[0]
 		}
-		eventually(t, name+" to be allowed", func() bool {
+		env.Eventually(t, name+" to be allowed", func() bool {
 			review := must[*authorizationv1.SubjectAccessReview](t)(w.client(t).AuthorizationV1().SubjectAccessReviews().Create(t.Context(), &authorizationv1.SubjectAccessReview{
 				Spec: authorizationv1.SubjectAccessReviewSpec{User: name, ResourceAttributes: asked},
 			}, metav1.CreateOptions{}))

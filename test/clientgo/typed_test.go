@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 // An object is of one of the kinds that the server stores.
@@ -145,7 +147,7 @@ func wantListed[T object, L runtime.Object](t *testing.T, client resource[T, L],
 
 // wantWatched deletes obj and expects its watchers to see that.
 func wantWatched[T object, L runtime.Object](t *testing.T, client resource[T, L], obj T) {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), env.Patience)
 	defer cancel()
 	events, err := client.Watch(ctx, metav1.ListOptions{
 		LabelSelector: "test=typed", FieldSelector: "metadata.name=" + obj.GetName(), ResourceVersion: obj.GetResourceVersion(),

@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"gatehouse.dev/gatehouse/test/env"
 )
@@ -27,10 +24,6 @@ const (
 	asYAML     = runtime.ContentTypeYAML
 	asProtobuf = runtime.ContentTypeProtobuf
 )
-
-// patience bounds every wait for something that happens by itself. Only what
-// never happens should meet it.
-const patience = time.Minute
 
 // A world is one server and the ways to speak to it.
 type world struct {
@@ -54,20 +47,9 @@ func newWorld(t *testing.T, flags ...string) *world {
 		fmt.Fprintf(&tokens, "%s-token,%s,%s-uid,\"team-%s\"\n", name, name, name, name)
 	}
 	file := filepath.Join(t.TempDir(), "tokens.csv")
-	if err := os.WriteFile(file, []byte(tokens.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	w := &world{Server: env.Start(t, append([]string{"--token-auth-file", file}, flags...)...)}
-	var err error
-	if w.admin, err = clientcmd.BuildConfigFromFlags("", w.Kubeconfig); err != nil {
-		t.Fatal(err)
-	}
-	// The library's own limit of 5 requests in a second is for bystanders.
-	w.admin.QPS = -1
-	if w.http, err = rest.HTTPClientFor(w.admin); err != nil {
-		t.Fatal(err)
-	}
-	return w
+	env.Write(t, file, tokens.String())
+	s := env.Start(t, append([]string{"--token-auth-file", file}, flags...)...)
+	return &world{Server: s, admin: s.Config(), http: s.Client()}
 }
 
 // as returns the configuration of one of people.
@@ -167,18 +149,6 @@ func wantRefusal(t *testing.T, err error, want refusal) *metav1.Status {
 		t.Errorf("got    %d %s %q\nwanted %d %s %q", got.Code, got.Reason, got.Message, want.code, want.reason, want.message)
 	}
 	return &got
-}
-
-// eventually waits until done returns true.
-func eventually(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !done() {
-		if time.Now().After(deadline) {
-			t.Fatalf("still waiting after %v: %s", patience, what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }
 
 // must returns v if there was no error.

@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 
 	"gatehouse.dev/gatehouse/test/authority"
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 // An extension is an API server of somebody else: the filters of the library
@@ -70,7 +71,7 @@ func (e *extension) get(t *testing.T, path string, header http.Header, cert *tls
 		config.Certificates = []tls.Certificate{*cert}
 	}
 	transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}
-	client := &http.Client{Transport: transport, Timeout: patience}
+	client := &http.Client{Transport: transport, Timeout: env.Patience}
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, e.url+path, nil)
 	check(t, err)
 	maps.Copy(r.Header, header)
@@ -232,7 +233,7 @@ func testExtensionThatMayNotAsk(t *testing.T, w *world) {
 // becomes repeats a question until the answer is want.
 func becomes(t *testing.T, want string, ask func() string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), env.Patience)
 	defer cancel()
 	for {
 		got := ask()

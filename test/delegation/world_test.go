@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -19,16 +17,11 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"gatehouse.dev/gatehouse/test/authority"
 	"gatehouse.dev/gatehouse/test/env"
 	"gatehouse.dev/gatehouse/test/tools"
 )
-
-// patience is how long something may take that takes moments. It is only there
-// so that a failure ends.
-const patience = time.Minute
 
 // A world is a Gatehouse that knows jane of the group dev, and joe, by tokens,
 // and anybody with a certificate of clients. Jane's group may get config maps in
@@ -46,18 +39,15 @@ func newWorld(t *testing.T) *world {
 		t.Skip("starts a server")
 	}
 	tokens := filepath.Join(t.TempDir(), "tokens.csv")
-	write(t, tokens, "janes-t0ken,jane,uid-1,dev\njoes-t0ken,joe,uid-2\n")
+	env.Write(t, tokens, "janes-t0ken,jane,uid-1,dev\njoes-t0ken,joe,uid-2\n")
 	w := &world{clients: authority.New(t, "clients"), proxies: authority.New(t, "proxies")}
 	w.Server = env.Start(t, "--authorization-mode", "Webhook,RBAC", "--authorization-webhook-config-file", denier(t),
 		"--authorization-webhook-version", "v1", "--token-auth-file", tokens, "--client-ca-file", w.clients.File,
 		"--requestheader-client-ca-file", w.proxies.File, "--requestheader-allowed-names", "aggregator",
 		"--requestheader-username-headers", "X-Remote-User", "--requestheader-group-headers", "X-Remote-Group",
 		"--requestheader-extra-headers-prefix", "X-Remote-Extra-")
-	config, err := clientcmd.BuildConfigFromFlags("", w.Kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if w.admin, err = kubernetes.NewForConfig(config); err != nil {
+	var err error
+	if w.admin, err = kubernetes.NewForConfig(w.Config()); err != nil {
 		t.Fatal(err)
 	}
 	w.grant(t)
@@ -86,8 +76,8 @@ func denier(t *testing.T) string {
 	t.Cleanup(s.Close)
 	dir := t.TempDir()
 	ca, file := filepath.Join(dir, "ca.crt"), filepath.Join(dir, "webhook")
-	write(t, ca, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})))
-	write(t, file, fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c",
+	env.Write(t, ca, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})))
+	env.Write(t, file, fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c",
 "clusters":[{"name":"c","cluster":{"server":%q,"certificate-authority":%q}}],
 "users":[{"name":"u","user":{}}],"contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}]}`, s.URL, ca))
 	return file
@@ -142,7 +132,7 @@ func (w *world) kubeconfig(t *testing.T, name, path string) string {
 	t.Helper()
 	certFile, keyFile := w.clients.Issue(t, name)
 	file := filepath.Join(t.TempDir(), "kubeconfig")
-	write(t, file, fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c",
+	env.Write(t, file, fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c",
 "clusters":[{"name":"c","cluster":{"server":%q,"certificate-authority":%q}}],
 "users":[{"name":"u","user":{"client-certificate":%q,"client-key":%q}}],
 "contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}]}`,
@@ -191,9 +181,4 @@ func check(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	check(t, os.WriteFile(path, []byte(text), 0o600))
 }

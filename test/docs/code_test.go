@@ -1,12 +1,12 @@
 package docs_test
 
 import (
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"gatehouse.dev/gatehouse/test/env"
 	"gatehouse.dev/gatehouse/test/tools"
 )
 
@@ -21,14 +21,14 @@ func TestCode(t *testing.T) {
 	shown := regexp.MustCompile("(?s)<!-- from (\\S+) -->\n```\\w+\n(.*?)```\n")
 	found := 0
 	for _, page := range pages {
-		text := readFile(t, page)
+		text := env.Read(t, page)
 		blocks := shown.FindAllStringSubmatch(text, -1)
 		if strings.Count(text, "<!-- from ") != len(blocks) {
 			t.Errorf("%s names a file without a block of code", filepath.Base(page))
 		}
 		for _, b := range blocks {
 			found++
-			if !strings.Contains(readFile(t, filepath.Join(root, b[1])), b[2]) {
+			if !strings.Contains(env.Read(t, filepath.Join(root, b[1])), b[2]) {
 				t.Errorf("%s shows code that is not in %s:\n%s", filepath.Base(page), b[1], b[2])
 			}
 		}
@@ -36,13 +36,4 @@ func TestCode(t *testing.T) {
 	if found == 0 {
 		t.Error("found no code in any page, so none was compared")
 	}
-}
-
-func readFile(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }

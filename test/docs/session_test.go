@@ -5,16 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"gatehouse.dev/gatehouse/test/env"
 	"gatehouse.dev/gatehouse/test/tools"
 )
 
@@ -71,7 +70,7 @@ func runPage(t *testing.T, page string, steps []step) {
 		}
 	}
 	sh := startShell(t)
-	ports := strings.NewReplacer(shownPort, freePort(t), otherPort, freePort(t))
+	ports := strings.NewReplacer(shownPort, env.FreePort(t), otherPort, env.FreePort(t))
 	for _, s := range steps {
 		s.command = ports.Replace(s.command)
 		for i := range s.want {
@@ -193,15 +192,4 @@ func (sh *shell) once(s step) string {
 		return fmt.Sprintf("has the exit code %s, which what it prints does not tell:\n%s", exit, text)
 	}
 	return ""
-}
-
-// freePort returns a port that nobody listened on a moment ago.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("finding a free port: %v", err)
-	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }

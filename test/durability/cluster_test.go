@@ -44,10 +44,7 @@ type replica struct {
 // it, and waits until it is ready.
 func startReplica(t *testing.T, kubeconfig string, flags []string) *replica {
 	t.Helper()
-	_, port, err := net.SplitHostPort(freeAddress(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := env.FreePort(t)
 	cmd := exec.Command(binaryPath(t), append([]string{"serve", "--bind-address=127.0.0.1", "--secure-port=" + port}, flags...)...)
 	var log bytes.Buffer
 	cmd.Stderr = &log
@@ -252,7 +249,7 @@ func refuseTwoClusters(t *testing.T, flags []string) {
 			key = value
 		}
 	}
-	m := &member{Name: "stranger", Dir: t.TempDir(), Client: freeAddress(t), Peer: freeAddress(t), CA: ca, Cert: cert, Key: key}
+	m := &member{Name: "stranger", Dir: t.TempDir(), Client: "127.0.0.1:" + env.FreePort(t), Peer: "127.0.0.1:" + env.FreePort(t), CA: ca, Cert: cert, Key: key}
 	m.Cluster = m.Name + "=https://" + m.Peer
 	m.start(t)
 	eventually(t, startLimit, "the other cluster", func() error {
@@ -267,11 +264,7 @@ func refuseTwoClusters(t *testing.T, flags []string) {
 
 func serve(t *testing.T, flags []string) []string {
 	t.Helper()
-	_, port, err := net.SplitHostPort(freeAddress(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return append([]string{"serve", "--bind-address=127.0.0.1", "--secure-port=" + port}, flags...)
+	return append([]string{"serve", "--bind-address=127.0.0.1", "--secure-port=" + env.FreePort(t)}, flags...)
 }
 
 // loseProcess kills the process that runs the controllers, in the middle of

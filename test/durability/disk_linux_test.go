@@ -3,7 +3,6 @@ package durability_test
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,12 +41,8 @@ func TestFullDisk(t *testing.T) {
 	acked := writeUntilItEnds(t, c)
 	t.Logf("%d writes were acknowledged on a full disk before the server ended", acked)
 	s.Kill()
-	_, port, err := net.SplitHostPort(freeAddress(t))
-	if err != nil {
-		t.Fatal(err)
-	}
 	refuse(t, []string{"no space left on device", "MiB are free", "make room on the disk"},
-		"up", "--data-dir", data, "--secure-port", port)
+		"up", "--data-dir", data, "--secure-port", env.FreePort(t))
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"gatehouse.dev/gatehouse/internal/explain"
+	"gatehouse.dev/gatehouse/test/authority"
 	"gatehouse.dev/gatehouse/test/env"
 )
 
@@ -152,7 +153,7 @@ func checkExplanation(t *testing.T, r *replica, name, id string, want []string) 
 
 // strangersCertificate is one of a CA that nobody trusts.
 func strangersCertificate(t *testing.T) *tls.Certificate {
-	key := newKey(t)
+	key := authority.NewKey(t)
 	template := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: "mallory"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)

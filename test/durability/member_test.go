@@ -1,28 +1,20 @@
 package durability_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
+
+	"gatehouse.dev/gatehouse/test/authority"
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 // memberVariable makes this test binary a member of an etcd cluster, so that
@@ -112,11 +104,13 @@ type cluster struct {
 func startCluster(t *testing.T, n int) *cluster {
 	t.Helper()
 	c := &cluster{}
-	c.ca, c.cert, c.key = certificates(t)
+	ca := authority.New(t, "etcd CA")
+	c.ca = ca.File
+	c.cert, c.key = ca.Issue(t, "etcd")
 	var peers []string
 	for i := range n {
 		m := &member{
-			Name: fmt.Sprintf("m%d", i), Dir: t.TempDir(), Client: freeAddress(t), Peer: freeAddress(t),
+			Name: fmt.Sprintf("m%d", i), Dir: t.TempDir(), Client: "127.0.0.1:" + env.FreePort(t), Peer: "127.0.0.1:" + env.FreePort(t),
 			CA: c.ca, Cert: c.cert, Key: c.key,
 		}
 		c.members = append(c.members, m)
@@ -139,59 +133,4 @@ func (c *cluster) flags() []string {
 		"--etcd-servers=" + strings.Join(servers, ","),
 		"--etcd-cafile=" + c.ca, "--etcd-certfile=" + c.cert, "--etcd-keyfile=" + c.key,
 	}
-}
-
-// certificates makes an authority, and one certificate for members and clients.
-func certificates(t *testing.T) (caFile, certFile, keyFile string) {
-	t.Helper()
-	dir := t.TempDir()
-	caKey, key := newKey(t), newKey(t)
-	template := func(serial int64, name string) *x509.Certificate {
-		return &x509.Certificate{
-			SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name},
-			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-			BasicConstraintsValid: true,
-		}
-	}
-	ca, leaf := template(1, "etcd CA"), template(2, "etcd")
-	ca.IsCA, ca.KeyUsage = true, x509.KeyUsageCertSign
-	leaf.KeyUsage = x509.KeyUsageDigitalSignature
-	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	leaf.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
-
-	save := func(name, kind string, der []byte, err error) string {
-		if err != nil {
-			t.Fatal(err)
-		}
-		path := filepath.Join(dir, name)
-		write(t, path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
-		return path
-	}
-	der, err := x509.CreateCertificate(rand.Reader, ca, ca, caKey.Public(), caKey)
-	caFile = save("ca.crt", "CERTIFICATE", der, err)
-	der, err = x509.CreateCertificate(rand.Reader, leaf, ca, key.Public(), caKey)
-	certFile = save("etcd.crt", "CERTIFICATE", der, err)
-	der, err = x509.MarshalECPrivateKey(key)
-	keyFile = save("etcd.key", "EC PRIVATE KEY", der, err)
-	return caFile, certFile, keyFile
-}
-
-func newKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-// freeAddress returns one that nobody listened on a moment ago.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return "127.0.0.1:" + strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -60,15 +59,15 @@ func newSchool(t *testing.T, rounds int) *school {
 		s.tokens = append(s.tokens, token)
 		fmt.Fprintln(&lines, line)
 	}
-	write(t, filepath.Join(dir, "tokens"), []byte(lines.String()))
-	write(t, filepath.Join(dir, "issuers.json"), s.issuers("people", "issuer", "key"))
-	cas := readFile(t, s.ca.File)
+	env.Write(t, filepath.Join(dir, "tokens"), lines.String())
+	env.Write(t, filepath.Join(dir, "issuers.json"), s.issuers("people", "issuer", "key"))
+	cas := s.ca.PEM()
 	for _, flag := range flags {
 		if own, ok := strings.CutPrefix(flag, "--client-ca-file="); ok {
-			cas = append(cas, readFile(t, own)...)
+			cas += env.Read(t, own)
 		}
 	}
-	write(t, filepath.Join(dir, "clients.crt"), cas)
+	env.Write(t, filepath.Join(dir, "clients.crt"), cas)
 	flags = append(flags, "--client-ca-file="+filepath.Join(dir, "clients.crt"), "--hashed-token-file="+filepath.Join(dir, "tokens"),
 		"--authentication-config="+filepath.Join(dir, "issuers.json"), "--max-staleness="+staleness.String())
 	for range 3 {
@@ -84,17 +83,8 @@ func newSchool(t *testing.T, rounds int) *school {
 	return s
 }
 
-func readFile(t *testing.T, path string) []byte {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
 // issuers starts providers, and returns the configuration that trusts them.
-func (s *school) issuers(names ...string) []byte {
+func (s *school) issuers(names ...string) string {
 	s.t.Helper()
 	mux := http.NewServeMux()
 	server := httptest.NewTLSServer(mux)
@@ -116,7 +106,7 @@ func (s *school) issuers(names ...string) []byte {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return text
+	return string(text)
 }
 
 // A pupil is somebody with a credential that is going to be revoked.
@@ -210,7 +200,7 @@ func (s *school) certify(p *pupil, name, from string) {
 	with := func(der []byte) func(*rest.Config) {
 		return func(c *rest.Config) {
 			c.CertData = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-			c.KeyData = readFile(s.t, keyFile)
+			c.KeyData = []byte(env.Read(s.t, keyFile))
 		}
 	}
 	s.open(p, "", from, with(pair.Certificate[0]))

@@ -144,12 +144,12 @@ func refuseRestores(t *testing.T, file, keys string, f facts) {
 	}
 	foreign := func() string {
 		dir := without("encryption.yaml")
-		text := strings.Replace(read(t, filepath.Join(keys, "encryption.yaml")), "name: key-", "name: kex-", 1)
-		write(t, filepath.Join(dir, "encryption.yaml"), []byte(text))
+		text := strings.Replace(env.Read(t, filepath.Join(keys, "encryption.yaml")), "name: key-", "name: kex-", 1)
+		env.Write(t, filepath.Join(dir, "encryption.yaml"), text)
 		return dir
 	}
 	changed := func(rehash bool) string {
-		data := []byte(read(t, file))
+		data := []byte(env.Read(t, file))
 		at := bytes.Index(data, []byte("default/load-0-0"))
 		if at < 0 {
 			t.Fatal("there is nothing to change")
@@ -160,15 +160,15 @@ func refuseRestores(t *testing.T, file, keys string, f facts) {
 			copy(data[len(data)-sha256.Size:], sum[:])
 		}
 		path := filepath.Join(t.TempDir(), "changed.db")
-		write(t, path, data)
+		env.Write(t, path, string(data))
 		return path
 	}
 	unsealed := func() string {
-		data := []byte(read(t, file))
+		data := []byte(env.Read(t, file))
 		data = data[:len(data)-sha256.Size-512]
 		sum := sha256.Sum256(data)
 		path := filepath.Join(t.TempDir(), "unsealed.db")
-		write(t, path, append(data, sum[:]...))
+		env.Write(t, path, string(append(data, sum[:]...)))
 		return path
 	}
 	for _, tt := range []struct {
@@ -226,7 +226,7 @@ func TestSecretsAreNotFoundAtRest(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"ca.key", "service-account.key", "encryption.yaml"} {
-		for line := range strings.Lines(read(t, filepath.Join(s.DataDir, name))) {
+		for line := range strings.Lines(env.Read(t, filepath.Join(s.DataDir, name))) {
 			if line = strings.TrimSpace(line); len(line) > 40 && found(t, file, line) != "" {
 				t.Errorf("a part of %s is in the snapshot", name)
 			}
@@ -317,23 +317,7 @@ func found(t *testing.T, place, text string) (where string) {
 	return where
 }
 
-func read(t *testing.T, path string) string {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
-}
-
-func write(t *testing.T, path string, data []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func copyTo(t *testing.T, from, to string) {
 	t.Helper()
-	write(t, to, []byte(read(t, from)))
+	env.Write(t, to, env.Read(t, from))
 }

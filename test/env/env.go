@@ -3,19 +3,16 @@
 // to it by the network alone, and may kill it.
 //
 // A server ends with its test. If the test failed, its log is in the test's.
+// Around it is what most of those tests need besides: to wait, a port, a file.
 package env
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
-	"strconv"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -45,7 +42,7 @@ type Server struct {
 	t      testing.TB
 	binary string
 	args   []string
-	log    buffer
+	log    Output
 
 	process *exec.Cmd
 	ended   chan error // what Wait returned, once
@@ -59,7 +56,7 @@ func Start(t testing.TB, flags ...string) *Server {
 	s.args = append([]string{
 		"up", "--output", "json",
 		"--data-dir", t.TempDir(),
-		"--secure-port", strconv.Itoa(freePort(t)),
+		"--secure-port", FreePort(t),
 	}, flags...)
 	t.Cleanup(func() {
 		s.Stop()
@@ -146,33 +143,4 @@ func (s *Server) start() {
 		s.process = nil
 		s.t.Fatalf("starting the server: %v", err)
 	}
-}
-
-// freePort returns a port that nobody listened on a moment ago.
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("finding a free port: %v", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
-// A buffer is a bytes.Buffer that is written and read at the same time.
-type buffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }

@@ -10,8 +10,6 @@ import (
 	"testing"
 
 	"golang.org/x/sync/errgroup"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"gatehouse.dev/gatehouse/test/env"
 )
@@ -39,16 +37,8 @@ func start(t *testing.T) *world {
 		t.Skip("starts a server and other programs")
 	}
 	// The limits on requests in flight are not what is looked at.
-	w := &world{Server: env.Start(t, "--service-account-issuer="+issuer)}
-	cfg, err := clientcmd.BuildConfigFromFlags("", w.Kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if w.client, err = rest.HTTPClientFor(cfg); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(w.client.CloseIdleConnections)
-	return w
+	s := env.Start(t, "--service-account-issuer="+issuer)
+	return &world{s, s.Client()}
 }
 
 // do makes a request. A body that is a string is sent as it is, another one as

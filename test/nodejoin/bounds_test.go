@@ -20,6 +20,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 // tokens asks for tokens of the service account of a pod, as the kubelet's token
@@ -52,7 +54,7 @@ func (k *kubelet) serves(t *testing.T) {
 	m := k.serving(t)
 	user, signer := "system:node:"+k.name, certificatesv1.KubeletServingSignerName
 	asked := func() (csr certificatesv1.CertificateSigningRequest) {
-		eventually(t, "a request for a serving certificate", func() bool {
+		env.Eventually(t, "a request for a serving certificate", func() bool {
 			waiting, _ := k.world.of(t, user, signer)
 			if len(waiting) == 1 {
 				csr = waiting[0]
@@ -66,7 +68,7 @@ func (k *kubelet) serves(t *testing.T) {
 		t.Error("a serving certificate came without approval")
 	}
 	k.world.approve(t, first)
-	eventually(t, "a serving certificate", func() bool { return m.Current() != nil })
+	env.Eventually(t, "a serving certificate", func() bool { return m.Current() != nil })
 	leaf := m.Current().Leaf
 	if !slices.Equal(leaf.DNSNames, []string{k.name}) || len(leaf.IPAddresses) != 1 || leaf.VerifyHostname("192.0.2.7") != nil {
 		t.Errorf("the serving certificate is of %v and %v", leaf.DNSNames, leaf.IPAddresses)
@@ -78,7 +80,7 @@ func (k *kubelet) serves(t *testing.T) {
 	k.addresses = []net.IP{net.IPv4(192, 0, 2, 8)}
 	k.mu.Unlock()
 	k.world.approve(t, asked())
-	eventually(t, "a serving certificate with the new address", func() bool { return m.Current().Leaf.VerifyHostname("192.0.2.8") == nil })
+	env.Eventually(t, "a serving certificate with the new address", func() bool { return m.Current().Leaf.VerifyHostname("192.0.2.8") == nil })
 }
 
 // isBounded tries what a node that was broken into would.
@@ -148,7 +150,7 @@ func TestRenewal(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := w.start(t, "one", dir)
-	eventually(t, "a renewed certificate", func() bool { return time.Until(k.client.Current().Leaf.NotAfter) > time.Hour })
+	env.Eventually(t, "a renewed certificate", func() bool { return time.Until(k.client.Current().Leaf.NotAfter) > time.Hour })
 	_, issued := w.of(t, "system:node:one", certificatesv1.KubeAPIServerClientKubeletSignerName)
 	if len(issued) != 1 || issued[0].Status.Conditions[0].Reason != "AutoApproved" {
 		t.Errorf("the requests by the node are %+v", issued)

@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"gatehouse.dev/gatehouse/test/env"
 	"gatehouse.dev/gatehouse/test/tools"
 )
 
@@ -74,7 +75,7 @@ func TestJoinAndWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := w.join(t, dir, "--watch")
-	eventually(t, "a renewed certificate", func() bool {
+	env.Eventually(t, "a renewed certificate", func() bool {
 		pair, err := tls.LoadX509KeyPair(path, path)
 		return err == nil && time.Until(pair.Leaf.NotAfter) > time.Hour
 	})

@@ -25,6 +25,8 @@ import (
 	"k8s.io/component-helpers/apimachinery/lease"
 	nodeutil "k8s.io/component-helpers/node/util"
 	"k8s.io/utils/clock"
+
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 // A kubelet is the parts of one that speak to the server before any pod runs:
@@ -71,7 +73,7 @@ func (w *world) start(t *testing.T, name, dir string) *kubelet {
 	}
 	k.client.Start()
 	t.Cleanup(k.client.Stop)
-	eventually(t, "a client certificate", func() bool { return k.client.Current() != nil })
+	env.Eventually(t, "a client certificate", func() bool { return k.client.Current() != nil })
 	k.api = clientset(t, own)
 	return k
 }
@@ -121,7 +123,7 @@ func (k *kubelet) register(t *testing.T) *corev1.Node {
 	}
 	// What is read from a cache may be of before; a kubelet tries again.
 	var found *corev1.Node
-	eventually(t, "the node in the cache", func() (ok bool) {
+	env.Eventually(t, "the node in the cache", func() (ok bool) {
 		var err error
 		found, err = k.api.CoreV1().Nodes().Get(ctx, k.name, metav1.GetOptions{ResourceVersion: "0"})
 		return err == nil
@@ -150,7 +152,7 @@ func (k *kubelet) beat(t *testing.T, node *corev1.Node) {
 	})
 	go controller.Run(ctx)
 	var first metav1.MicroTime
-	eventually(t, "a lease that is renewed", func() bool {
+	env.Eventually(t, "a lease that is renewed", func() bool {
 		l, err := k.world.admin.CoordinationV1().Leases(corev1.NamespaceNodeLease).Get(ctx, k.name, metav1.GetOptions{})
 		if err != nil || l.Spec.RenewTime == nil {
 			return false
@@ -221,7 +223,7 @@ func (k *kubelet) follows(t *testing.T) {
 	if !ok || got.Name != "web" {
 		t.Fatalf("the watch of pods says %+v", event)
 	}
-	eventually(t, "the Secret of the pod", func() bool {
+	env.Eventually(t, "the Secret of the pod", func() bool {
 		_, err := k.api.CoreV1().Secrets("default").Get(ctx, "key", metav1.GetOptions{})
 		return err == nil
 	})

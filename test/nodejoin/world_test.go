@@ -1,7 +1,6 @@
 package nodejoin_test
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -21,14 +20,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"gatehouse.dev/gatehouse/internal/pki"
 	"gatehouse.dev/gatehouse/test/env"
 )
-
-// patience bounds every wait. Only what never happens should meet it.
-const patience = time.Minute
 
 // What kubeadm puts bootstrap tokens into unless told otherwise, and a token.
 const (
@@ -49,12 +44,9 @@ func newWorld(t *testing.T) *world {
 	if testing.Short() {
 		t.Skip("starts a server")
 	}
-	w := &world{Server: env.Start(t, "--enable-bootstrap-token-auth")}
+	s := env.Start(t, "--enable-bootstrap-token-auth")
+	w := &world{Server: s, config: s.Config(), admin: clientset(t, s.Config())}
 	var err error
-	if w.config, err = clientcmd.BuildConfigFromFlags("", w.Kubeconfig); err != nil {
-		t.Fatal(err)
-	}
-	w.admin = clientset(t, w.config)
 	if w.ca, err = pki.LoadAuthority(filepath.Join(w.DataDir, "ca.crt"), filepath.Join(w.DataDir, "ca.key")); err != nil {
 		t.Fatal(err)
 	}
@@ -124,20 +116,6 @@ func (w *world) ending(t *testing.T, node string) []byte {
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
 	return append(text, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})...)
-}
-
-// eventually waits until done says so.
-func eventually(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	for !done() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("not within %v: %s", patience, what)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
 }
 
 // of returns the requests of a user for a signer, by what became of them.

@@ -17,6 +17,7 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 
+	"gatehouse.dev/gatehouse/test/env"
 	"gatehouse.dev/gatehouse/test/tools"
 )
 
@@ -39,7 +40,7 @@ func newCaller(t *testing.T, certFile, keyFile string) *caller {
 	}
 	transport := &http.Transport{TLSClientConfig: config, MaxIdleConnsPerHost: 64}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &caller{http.Client{Transport: transport, Timeout: patience}}
+	return &caller{http.Client{Transport: transport, Timeout: env.Patience}}
 }
 
 // whoami returns who the server at address takes the sender of header for, as
@@ -89,7 +90,7 @@ func bearer(token string) http.Header {
 // becomes repeats a question until the answer is want.
 func becomes(t *testing.T, want string, ask func() (string, error)) {
 	t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(env.Patience); ; time.Sleep(50 * time.Millisecond) {
 		got, err := ask()
 		if got == want && err == nil {
 			return
@@ -116,7 +117,7 @@ func newKubectl(t *testing.T, kubeconfig string) *kubectl {
 func withUser(t *testing.T, address, caFile, user string) *kubectl {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kubeconfig")
-	write(t, path, fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c",
+	env.Write(t, path, fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c",
 "clusters":[{"name":"c","cluster":{"server":%q,"certificate-authority":%q}}],
 "users":[{"name":"u","user":%s}],
 "contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}]}`, address, caFile, user))

@@ -31,11 +31,11 @@ const (
 func startDex(t *testing.T) *dex {
 	t.Helper()
 	path := tools.Dex(t)
-	address := "127.0.0.1:" + freePort(t)
+	address := "127.0.0.1:" + env.FreePort(t)
 	d := &dex{issuer: "https://" + address + "/dex", site: authority.New(t, "site")}
 	certFile, keyFile := d.site.Issue(t, "dex")
 	file := filepath.Join(t.TempDir(), "dex.yaml")
-	write(t, file, fmt.Sprintf(`
+	env.Write(t, file, fmt.Sprintf(`
 issuer: %s
 storage: {type: memory}
 web: {https: %q, tlsCert: %s, tlsKey: %s}
@@ -74,7 +74,7 @@ func TestDex(t *testing.T) {
 	}
 	d := startDex(t)
 	file := filepath.Join(t.TempDir(), "authentication.json")
-	write(t, file, authentication(t, d.issuer, d.site,
+	env.Write(t, file, authentication(t, d.issuer, d.site,
 		`{"username":{"claim":"email","prefix":"dex:"},"groups":{"claim":"groups","prefix":"dex:"},"uid":{"claim":"sub"}}`))
 	s := env.Start(t, "--authentication-config", file)
 	c := newCaller(t, "", "")

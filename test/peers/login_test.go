@@ -14,12 +14,13 @@ import (
 	"time"
 
 	"gatehouse.dev/gatehouse/test/authority"
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 // authentication is an AuthenticationConfiguration with one issuer.
 func authentication(t *testing.T, issuer string, site *authority.Authority, mappings string) string {
 	t.Helper()
-	ca, err := json.Marshal(read(t, site.File))
+	ca, err := json.Marshal(env.Read(t, site.File))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,7 +50,7 @@ func TestNginx(t *testing.T) {
 	}
 	proxies, clients := authority.New(t, "proxies"), authority.New(t, "clients")
 	tokens := filepath.Join(t.TempDir(), "tokens.csv")
-	write(t, tokens, "joes-t0ken,joe,7\n")
+	env.Write(t, tokens, "joes-t0ken,joe,7\n")
 	s := env.Start(t, "--client-ca-file", clients.File, "--token-auth-file", tokens,
 		"--requestheader-client-ca-file", proxies.File, "--requestheader-allowed-names", "front",
 		"--requestheader-username-headers", "X-Remote-User", "--requestheader-group-headers", "X-Remote-Group",
@@ -78,24 +78,24 @@ func startNginx(t *testing.T, s *env.Server, proxies *authority.Authority) *ngin
 		filepath.Join(site.Dir, "site.crt"), filepath.Join(site.Dir, "site.key"),
 		filepath.Join(proxies.Dir, "front.crt"), filepath.Join(proxies.Dir, "front.key"),
 	} {
-		write(t, filepath.Join(dir, filepath.Base(file)), read(t, file))
+		env.Write(t, filepath.Join(dir, filepath.Base(file)), env.Read(t, file))
 	}
-	write(t, filepath.Join(dir, "gatehouse-ca.crt"), read(t, filepath.Join(s.DataDir, "ca.crt")))
-	write(t, filepath.Join(dir, "users"), "jane:{PLAIN}janes-w0rd\nbob:{PLAIN}bobs-w0rd\n")
+	env.Write(t, filepath.Join(dir, "gatehouse-ca.crt"), env.Read(t, filepath.Join(s.DataDir, "ca.crt")))
+	env.Write(t, filepath.Join(dir, "users"), "jane:{PLAIN}janes-w0rd\nbob:{PLAIN}bobs-w0rd\n")
 
-	page := read(t, filepath.Join(tools.Root(t), "docs", "authenticating-proxy.md"))
+	page := env.Read(t, filepath.Join(tools.Root(t), "docs", "authenticating-proxy.md"))
 	shown := regexp.MustCompile("(?s)```nginx\n(.*?)```").FindStringSubmatch(page)
 	if shown == nil {
 		t.Fatal("docs/authenticating-proxy.md shows no configuration of nginx")
 	}
-	port, other := freePort(t), freePort(t)
+	port, other := env.FreePort(t), env.FreePort(t)
 	servers := strings.NewReplacer("listen 8443", "listen 127.0.0.1:"+port, "127.0.0.1:8444", "127.0.0.1:"+other,
 		"https://127.0.0.1:6443", s.Address).Replace(shown[1] + careless)
 	user := ""
 	if os.Geteuid() == 0 {
 		user = "user root;" // whose the folders of a test are
 	}
-	write(t, filepath.Join(dir, "nginx.conf"), fmt.Sprintf(`%s
+	env.Write(t, filepath.Join(dir, "nginx.conf"), fmt.Sprintf(`%s
 daemon off;
 pid nginx.pid;
 error_log stderr warn;

@@ -1,23 +1,18 @@
 package peers_test
 
 import (
-	"bytes"
 	"crypto/tls"
 	"errors"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
-)
 
-// patience is how long a program may take to do what it does in moments. It is
-// only there so that a failure ends.
-const patience = time.Minute
+	"gatehouse.dev/gatehouse/test/env"
+)
 
 // find returns the path of a program that test/need.sh installs.
 func find(t *testing.T, name string) string {
@@ -38,7 +33,7 @@ type program struct {
 	t     *testing.T
 	cmd   *exec.Cmd
 	ended chan struct{}
-	log   output
+	log   env.Output
 }
 
 func start(t *testing.T, cmd *exec.Cmd) *program {
@@ -69,17 +64,17 @@ func (p *program) stop() {
 	}
 	select {
 	case <-p.ended:
-	case <-time.After(patience):
+	case <-time.After(env.Patience):
 		_ = p.cmd.Process.Kill()
 		<-p.ended
-		p.t.Errorf("stopping %s: still running after %v", p.cmd.Path, patience)
+		p.t.Errorf("stopping %s: still running after %v", p.cmd.Path, env.Patience)
 	}
 }
 
 // listens waits until the program speaks TLS at an address.
 func (p *program) listens(address string) {
 	p.t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(env.Patience); ; time.Sleep(20 * time.Millisecond) {
 		// Who it is, is not what is asked here.
 		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: time.Second}, "tcp", address, &tls.Config{InsecureSkipVerify: true})
 		if err == nil {
@@ -95,49 +90,4 @@ func (p *program) listens(address string) {
 			p.t.Fatalf("%s does not listen: %v", p.cmd.Path, err)
 		}
 	}
-}
-
-// freePort returns a port that nobody listened on a moment ago.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("finding a free port: %v", err)
-	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-}
-
-// An output may be read while it is written.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func read(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }

@@ -44,7 +44,7 @@ func startProvider(t *testing.T) *provider {
 	node := find(t, "node")
 	find(t, "npm")
 	program := filepath.Join(tools.NodeProgram(t, filepath.Join("testdata", "provider")), "provider.js")
-	port := freePort(t)
+	port := env.FreePort(t)
 	p := &provider{
 		issuer: "https://127.0.0.1:" + port, site: authority.New(t, "site"), keysFile: filepath.Join(t.TempDir(), "keys.json"),
 	}
@@ -62,7 +62,7 @@ func startProvider(t *testing.T) *provider {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "settings.json")
-	write(t, file, string(settings))
+	env.Write(t, file, string(settings))
 	p.program = start(t, exec.Command(node, program, file))
 	p.listens("127.0.0.1:" + port)
 	return p
@@ -80,7 +80,7 @@ func (p *provider) newKey(t *testing.T, id string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, p.keysFile, string(text))
+	env.Write(t, p.keysFile, string(text))
 }
 
 // rotate has the provider sign with a new key, and publish the old ones.
@@ -236,7 +236,7 @@ func TestProvider(t *testing.T) {
 
 	t.Run("rotation", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "authentication.json")
-		write(t, file, authentication(t, p.issuer, p.site, `{"username":{"expression":"'robot:' + claims.client_id"}}`))
+		env.Write(t, file, authentication(t, p.issuer, p.site, `{"username":{"expression":"'robot:' + claims.client_id"}}`))
 		s := env.Start(t, "--authentication-config", file)
 		const want = "robot:robot system:authenticated"
 		becomes(t, want, func() (string, error) { return c.whoami(s.Address, bearer(robot)) })
