@@ -15,7 +15,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -37,12 +36,10 @@ import (
 	etcdmetrics "k8s.io/apiserver/pkg/storage/etcd3/metrics"
 	"k8s.io/apiserver/pkg/storage/value"
 	restclient "k8s.io/client-go/rest"
-	"k8s.io/kube-openapi/pkg/common"
 
 	"gatehouse.dev/gatehouse/authz"
 	"gatehouse.dev/gatehouse/internal/api/defaults"
 	"gatehouse.dev/gatehouse/internal/api/openapi"
-	"gatehouse.dev/gatehouse/internal/api/openapi/gatehouse"
 )
 
 // Config is what the API is built from. All fields must be set, except where
@@ -195,18 +192,11 @@ func genericConfig(cfg Config, in *installer) *server.Config {
 	c.SkipOpenAPIInstallation = true // see specify
 
 	namer := openapinamer.NewDefinitionNamer(externalScheme())
-	c.OpenAPIConfig = server.DefaultOpenAPIConfig(definitions, namer)
+	c.OpenAPIConfig = server.DefaultOpenAPIConfig(openapi.GetOpenAPIDefinitions, namer)
 	c.OpenAPIConfig.Info.Title = "Kubernetes"
-	c.OpenAPIV3Config = server.DefaultOpenAPIV3Config(definitions, namer)
+	c.OpenAPIV3Config = server.DefaultOpenAPIV3Config(openapi.GetOpenAPIDefinitions, namer)
 	c.OpenAPIV3Config.Info.Title = "Kubernetes"
 	return c
-}
-
-// definitions are those of the kinds of Kubernetes and of our own.
-func definitions(ref common.ReferenceCallback) map[string]common.OpenAPIDefinition {
-	all := openapi.GetOpenAPIDefinitions(ref)
-	maps.Copy(all, gatehouse.GetOpenAPIDefinitions(ref))
-	return all
 }
 
 // Start makes the API ready to be served, and returns when that is done. It

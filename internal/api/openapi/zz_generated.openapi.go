@@ -6,6 +6,7 @@
 package openapi
 
 import (
+	v1alpha1 "gatehouse.dev/gatehouse/api/v1alpha1"
 	v1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
@@ -24,6 +25,20 @@ import (
 
 func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenAPIDefinition {
 	return map[string]common.OpenAPIDefinition{
+		v1alpha1.Credential{}.OpenAPIModelName():                               schema_gatehousedev_gatehouse_api_v1alpha1_Credential(ref),
+		v1alpha1.CredentialList{}.OpenAPIModelName():                           schema_gatehousedev_gatehouse_api_v1alpha1_CredentialList(ref),
+		v1alpha1.CredentialReference{}.OpenAPIModelName():                      schema_gatehousedev_gatehouse_api_v1alpha1_CredentialReference(ref),
+		v1alpha1.CredentialRequester{}.OpenAPIModelName():                      schema_gatehousedev_gatehouse_api_v1alpha1_CredentialRequester(ref),
+		v1alpha1.CredentialStatus{}.OpenAPIModelName():                         schema_gatehousedev_gatehouse_api_v1alpha1_CredentialStatus(ref),
+		v1alpha1.CredentialUser{}.OpenAPIModelName():                           schema_gatehousedev_gatehouse_api_v1alpha1_CredentialUser(ref),
+		v1alpha1.Revocation{}.OpenAPIModelName():                               schema_gatehousedev_gatehouse_api_v1alpha1_Revocation(ref),
+		v1alpha1.RevocationAuthor{}.OpenAPIModelName():                         schema_gatehousedev_gatehouse_api_v1alpha1_RevocationAuthor(ref),
+		v1alpha1.RevocationList{}.OpenAPIModelName():                           schema_gatehousedev_gatehouse_api_v1alpha1_RevocationList(ref),
+		v1alpha1.RevocationSpec{}.OpenAPIModelName():                           schema_gatehousedev_gatehouse_api_v1alpha1_RevocationSpec(ref),
+		v1alpha1.RevokedCertificate{}.OpenAPIModelName():                       schema_gatehousedev_gatehouse_api_v1alpha1_RevokedCertificate(ref),
+		v1alpha1.RevokedKey{}.OpenAPIModelName():                               schema_gatehousedev_gatehouse_api_v1alpha1_RevokedKey(ref),
+		v1alpha1.RevokedServiceAccount{}.OpenAPIModelName():                    schema_gatehousedev_gatehouse_api_v1alpha1_RevokedServiceAccount(ref),
+		v1alpha1.RevokedToken{}.OpenAPIModelName():                             schema_gatehousedev_gatehouse_api_v1alpha1_RevokedToken(ref),
 		v1.BoundObjectReference{}.OpenAPIModelName():                           schema_k8sio_api_authentication_v1_BoundObjectReference(ref),
 		v1.SelfSubjectReview{}.OpenAPIModelName():                              schema_k8sio_api_authentication_v1_SelfSubjectReview(ref),
 		v1.SelfSubjectReviewStatus{}.OpenAPIModelName():                        schema_k8sio_api_authentication_v1_SelfSubjectReviewStatus(ref),
@@ -381,6 +396,757 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		runtime.Unknown{}.OpenAPIModelName():                                   schema_k8sio_apimachinery_pkg_runtime_Unknown(ref),
 		intstr.IntOrString{}.OpenAPIModelName():                                schema_apimachinery_pkg_util_intstr_IntOrString(ref),
 		version.Info{}.OpenAPIModelName():                                      schema_k8sio_apimachinery_pkg_version_Info(ref),
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_Credential(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "A Credential is an entry of the register of what was issued: a token or a client certificate. Nobody can write one.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
+							Default:     map[string]interface{}{},
+							Ref:         ref(metav1.ObjectMeta{}.OpenAPIModelName()),
+						},
+					},
+					"status": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Status is what is known of the credential.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(v1alpha1.CredentialStatus{}.OpenAPIModelName()),
+						},
+					},
+				},
+				Required: []string{"metadata", "status"},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.CredentialStatus{}.OpenAPIModelName(), metav1.ObjectMeta{}.OpenAPIModelName()},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_CredentialList(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "A CredentialList is a part of the register, what ends first at the beginning.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Standard list metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
+							Default:     map[string]interface{}{},
+							Ref:         ref(metav1.ListMeta{}.OpenAPIModelName()),
+						},
+					},
+					"items": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Items are the entries.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1alpha1.Credential{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+				},
+				Required: []string{"items"},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.Credential{}.OpenAPIModelName(), metav1.ListMeta{}.OpenAPIModelName()},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_CredentialReference(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "A CredentialReference names an object.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is that of the object.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"namespace": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Namespace is that of the object, if it has one.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"name": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Name is that of the object.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"uid": {
+						SchemaProps: spec.SchemaProps{
+							Description: "UID is that of the object.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"kind", "name"},
+			},
+		},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_CredentialRequester(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "A CredentialRequester is who asked for a credential.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"username": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Username is the name of the user.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"uid": {
+						SchemaProps: spec.SchemaProps{
+							Description: "UID is that of the user.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"impersonator": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Impersonator is who acted as the user.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"method": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Method is the kind of credential that he was let in with.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"credentialID": {
+						SchemaProps: spec.SchemaProps{
+							Description: "CredentialID is the ID of that credential.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"address": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Address is where the request came from.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"username"},
+			},
+		},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_CredentialStatus(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "A CredentialStatus is what is known of a credential.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"method": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Method is the kind of credential, as in audit events: ServiceAccount for a token that was requested, LegacyServiceAccount for one in a Secret, X509 for a client certificate.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"user": {
+						SchemaProps: spec.SchemaProps{
+							Description: "User is for whom it is.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(v1alpha1.CredentialUser{}.OpenAPIModelName()),
+						},
+					},
+					"requestedBy": {
+						SchemaProps: spec.SchemaProps{
+							Description: "RequestedBy is who asked for it.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(v1alpha1.CredentialRequester{}.OpenAPIModelName()),
+						},
+					},
+					"boundTo": {
+						SchemaProps: spec.SchemaProps{
+							Description: "BoundTo is the object that the credential ends with.",
+							Ref:         ref(v1alpha1.CredentialReference{}.OpenAPIModelName()),
+						},
+					},
+					"audiences": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "Audiences are those of a token.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
+					"signerName": {
+						SchemaProps: spec.SchemaProps{
+							Description: "SignerName is the signer of a certificate.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"issuer": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Issuer is who vouches: the iss of a token, or X509SHA256= and the hash of the certificate of a certificate authority.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"credentialID": {
+						SchemaProps: spec.SchemaProps{
+							Description: "CredentialID is what a request with the credential has in the extra attribute authentication.kubernetes.io/credential-id.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"keyID": {
+						SchemaProps: spec.SchemaProps{
+							Description: "KeyID names the key that vouches.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"serialNumber": {
+						SchemaProps: spec.SchemaProps{
+							Description: "SerialNumber is that of a certificate, in hexadecimal.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"digest": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Digest is the SHA-256, in hexadecimal, of what the signature covers.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"issueTime": {
+						SchemaProps: spec.SchemaProps{
+							Description: "IssueTime is when it was issued.",
+							Ref:         ref(metav1.Time{}.OpenAPIModelName()),
+						},
+					},
+					"expirationTime": {
+						SchemaProps: spec.SchemaProps{
+							Description: "ExpirationTime is when it ends. There is none if it does not.",
+							Ref:         ref(metav1.Time{}.OpenAPIModelName()),
+						},
+					},
+					"lastUsedTime": {
+						SchemaProps: spec.SchemaProps{
+							Description: "LastUsedTime is the hour in which it was last used, if it ever was.",
+							Ref:         ref(metav1.Time{}.OpenAPIModelName()),
+						},
+					},
+				},
+				Required: []string{"method", "user", "requestedBy", "issueTime"},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.CredentialReference{}.OpenAPIModelName(), v1alpha1.CredentialRequester{}.OpenAPIModelName(), v1alpha1.CredentialUser{}.OpenAPIModelName(), metav1.Time{}.OpenAPIModelName()},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_CredentialUser(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "A CredentialUser is for whom a credential is.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"username": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Username is the name of the user.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"uid": {
+						SchemaProps: spec.SchemaProps{
+							Description: "UID is that of the user, or of the service account.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"groups": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "Groups are those that the credential says.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
+					"moreGroups": {
+						SchemaProps: spec.SchemaProps{
+							Description: "MoreGroups is how many groups there are besides.",
+							Type:        []string{"integer"},
+							Format:      "int32",
+						},
+					},
+				},
+				Required: []string{"username"},
+			},
+		},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_Revocation(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "A Revocation takes back a credential, or everything that rests on somebody or something. It is in force from when its creation is answered until it is deleted. It cannot be changed.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
+							Default:     map[string]interface{}{},
+							Ref:         ref(metav1.ObjectMeta{}.OpenAPIModelName()),
+						},
+					},
+					"spec": {
+						SchemaProps: spec.SchemaProps{
+							Description: "What is taken back, and why. It cannot be changed: make another Revocation, and delete this one.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(v1alpha1.RevocationSpec{}.OpenAPIModelName()),
+						},
+					},
+				},
+				Required: []string{"spec"},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.RevocationSpec{}.OpenAPIModelName(), metav1.ObjectMeta{}.OpenAPIModelName()},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_RevocationAuthor(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "A RevocationAuthor is who has made a Revocation.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"username": {
+						SchemaProps: spec.SchemaProps{
+							Default: "",
+							Type:    []string{"string"},
+							Format:  "",
+						},
+					},
+					"uid": {
+						SchemaProps: spec.SchemaProps{
+							Type:   []string{"string"},
+							Format: "",
+						},
+					},
+					"credentialID": {
+						SchemaProps: spec.SchemaProps{
+							Description: "The ID of the credential that he was authenticated with, if it has one.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"impersonator": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Who acted as him, if somebody did.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"username"},
+			},
+		},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_RevocationList(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "A RevocationList is a list of Revocations.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Standard list metadata.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(metav1.ListMeta{}.OpenAPIModelName()),
+						},
+					},
+					"items": {
+						SchemaProps: spec.SchemaProps{
+							Type: []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1alpha1.Revocation{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+				},
+				Required: []string{"items"},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.Revocation{}.OpenAPIModelName(), metav1.ListMeta{}.OpenAPIModelName()},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_RevocationSpec(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "A RevocationSpec names exactly one of certificate, token, key, credentialID, user, group, serviceAccount and issuer.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"certificate": {
+						SchemaProps: spec.SchemaProps{
+							Description: "A client certificate, or that of a CA: then all that chain to it are taken back too.",
+							Ref:         ref(v1alpha1.RevokedCertificate{}.OpenAPIModelName()),
+						},
+					},
+					"token": {
+						SchemaProps: spec.SchemaProps{
+							Description: "A bearer token that is signed: a JWT of whatever issuer, or a token of a service account.",
+							Ref:         ref(v1alpha1.RevokedToken{}.OpenAPIModelName()),
+						},
+					},
+					"key": {
+						SchemaProps: spec.SchemaProps{
+							Description: "A key that signs: all tokens and certificates that it signed are taken back, and those that it will sign.",
+							Ref:         ref(v1alpha1.RevokedKey{}.OpenAPIModelName()),
+						},
+					},
+					"credentialID": {
+						SchemaProps: spec.SchemaProps{
+							Description: "The ID of a credential that is not signed, as audit events have it: NAME= and the name of a line of hashed tokens, TOKEN= and the digest of a static token, USER= and the name of who has a password, TOKENID= of a bootstrap token, SECRET= and namespace/name of a legacy token of a service account.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"user": {
+						SchemaProps: spec.SchemaProps{
+							Description: "A user: whoever is authenticated by this name, by whatever method, and whoever acts as him.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"group": {
+						SchemaProps: spec.SchemaProps{
+							Description: "A group: all its members.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"serviceAccount": {
+						SchemaProps: spec.SchemaProps{
+							Description: "A service account: all its tokens, and whoever acts as it.",
+							Ref:         ref(v1alpha1.RevokedServiceAccount{}.OpenAPIModelName()),
+						},
+					},
+					"issuer": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Who vouches for credentials: the iss of tokens, or X509SHA256= and the SHA-256 of the certificate of a CA in lower-case hexadecimal. All that it has issued is taken back.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"issuedBefore": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Narrows key, credentialID, user, group, serviceAccount and issuer down to what was issued before this time. A credential that does not say when it was issued is taken back as well.",
+							Ref:         ref(metav1.Time{}.OpenAPIModelName()),
+						},
+					},
+					"reason": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Why, by the names of RFC 5280 section 5.3.1: unspecified, keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation, certificateHold, privilegeWithdrawn or aACompromise. The default is unspecified. Only a certificateHold is ever lifted for those who read revocation lists.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"message": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Why, in words. It must not hold a secret: whoever may look at refusals reads it.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"author": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Who has made the Revocation. The server writes it, whatever a client sends.",
+							Ref:         ref(v1alpha1.RevocationAuthor{}.OpenAPIModelName()),
+						},
+					},
+					"credentialExpiresAt": {
+						SchemaProps: spec.SchemaProps{
+							Description: "When the credential ends by itself, if that is known.",
+							Ref:         ref(metav1.Time{}.OpenAPIModelName()),
+						},
+					},
+					"expiresAt": {
+						SchemaProps: spec.SchemaProps{
+							Description: "When the Revocation is deleted. It has to be at least a minute after the end of the credential, which clocks that differ let live on so long. Without it, the Revocation stays until somebody deletes it, or until an hour after credentialExpiresAt.",
+							Ref:         ref(metav1.Time{}.OpenAPIModelName()),
+						},
+					},
+					"force": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Lets the author take back what he himself acts with, or the last one who may do everything. Without it that is refused.",
+							Type:        []string{"boolean"},
+							Format:      "",
+						},
+					},
+				},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.RevocationAuthor{}.OpenAPIModelName(), v1alpha1.RevokedCertificate{}.OpenAPIModelName(), v1alpha1.RevokedKey{}.OpenAPIModelName(), v1alpha1.RevokedServiceAccount{}.OpenAPIModelName(), v1alpha1.RevokedToken{}.OpenAPIModelName(), metav1.Time{}.OpenAPIModelName()},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_RevokedCertificate(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "A RevokedCertificate names a certificate by issuer and serial number, by tbsSHA256, or by both, of which each is looked for.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"issuer": {
+						SchemaProps: spec.SchemaProps{
+							Description: "The subject of the CA that has issued it, in the form of RFC 2253, as openssl x509 -issuer -nameopt RFC2253 prints it.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"serialNumber": {
+						SchemaProps: spec.SchemaProps{
+							Description: "The serial number in lower-case hexadecimal, without leading zeros.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"tbsSHA256": {
+						SchemaProps: spec.SchemaProps{
+							Description: "The SHA-256 of the TBSCertificate in lower-case hexadecimal: of that part of the certificate which its signature covers. The SHA-256 of the whole certificate does not name it, because the bytes of a signature can be rewritten.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"sha256": {
+						SchemaProps: spec.SchemaProps{
+							Description: "The SHA-256 of the whole certificate in lower-case hexadecimal. It is looked for only where no more is known of a certificate, in the access reviews of other API servers, and needs one of the others beside it.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+			},
+		},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_RevokedKey(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "A RevokedKey names a key.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"id": {
+						SchemaProps: spec.SchemaProps{
+							Description: "The kid of the key or, for that of a CA and one without a kid, the unpadded base64url of the SHA-256 of the public key in PKIX form.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"issuer": {
+						SchemaProps: spec.SchemaProps{
+							Description: "The issuer that the key signs for, as in the field issuer of a Revocation. Without it the key is meant whomever it signs for; two issuers may use the same kid.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"id"},
+			},
+		},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_RevokedServiceAccount(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "A RevokedServiceAccount names a service account.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"namespace": {
+						SchemaProps: spec.SchemaProps{
+							Default: "",
+							Type:    []string{"string"},
+							Format:  "",
+						},
+					},
+					"name": {
+						SchemaProps: spec.SchemaProps{
+							Default: "",
+							Type:    []string{"string"},
+							Format:  "",
+						},
+					},
+				},
+				Required: []string{"namespace", "name"},
+			},
+		},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_RevokedToken(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "A RevokedToken names a token by issuer and jti, by signingInputSHA256, or by both, of which each is looked for.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"issuer": {
+						SchemaProps: spec.SchemaProps{
+							Description: "The claim iss.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"jti": {
+						SchemaProps: spec.SchemaProps{
+							Description: "The claim jti.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"signingInputSHA256": {
+						SchemaProps: spec.SchemaProps{
+							Description: "The SHA-256, in lower-case hexadecimal, of the token up to its last point: of what the signature covers. The SHA-256 of the whole token does not name it, because the bytes of a signature can be rewritten.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+			},
+		},
 	}
 }
 
