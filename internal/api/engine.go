@@ -31,6 +31,8 @@ type engine struct {
 	prefix string
 	// written are told of each write of a resource.
 	written map[schema.GroupResource]func(context.Context, bool) error
+	// arrived are what the watch caches read through.
+	arrived map[schema.GroupResource]*arrivals
 }
 
 // newEngine starts compacting the store: what is older than interval is
@@ -51,6 +53,7 @@ func newEngine(client *clientv3.Client, prefix string, interval time.Duration,
 		compactor: etcd3.NewCompactor(client, interval, clock.RealClock{}, func() {}),
 		prefix:    prefix,
 		written:   written,
+		arrived:   map[schema.GroupResource]*arrivals{},
 	}
 }
 
@@ -71,8 +74,9 @@ func (e *engine) storage(cfg *storagebackend.ConfigForResource, prefix string,
 	if err != nil {
 		return nil, nil, err
 	}
+	e.arrived[cfg.GroupResource] = &arrivals{Interface: store}
 	cached, err := cacher.NewCacherFromConfig(cacher.Config{
-		Storage:             store,
+		Storage:             e.arrived[cfg.GroupResource],
 		Versioner:           versioner,
 		GroupResource:       cfg.GroupResource,
 		EventsHistoryWindow: cfg.EventsHistoryWindow,

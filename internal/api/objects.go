@@ -121,10 +121,10 @@ func (o Objects[T]) Informer() cache.SharedIndexInformer {
 			if err != nil {
 				return nil, err
 			}
-			return following.begin(w, internal.SendInitialEvents != nil && *internal.SendInitialEvents), nil
+			return following.begin(w, internal.SendInitialEvents != nil && *internal.SendInitialEvents, internal.ResourceVersion), nil
 		},
 	}
-	return cache.NewSharedIndexInformer(lw, o.store.NewFunc(), 0, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+	return following.informer(lw)
 }
 
 // inside returns the context of an operation in a namespace. If ctx is that of
