@@ -33,23 +33,23 @@ func (s *Server) openAuthorizers() error {
 }
 
 // followRoles keeps the index as the store is.
-func followRoles(i *informers, x *rbac.Index) error {
+func followRoles(i *informers, x *rbac.Index, synced *[]cache.InformerSynced) error {
 	return errors.Join(
-		follow(i.clusterRoles, x.SetClusterRole, func(r *rbacv1.ClusterRole) { x.DeleteClusterRole(r.Name) }),
-		follow(i.cluster, x.SetClusterRoleBinding, func(b *rbacv1.ClusterRoleBinding) { x.DeleteClusterRoleBinding(b.Name) }),
-		follow(i.roles, x.SetRole, func(r *rbacv1.Role) { x.DeleteRole(r.Namespace, r.Name) }),
-		follow(i.bindings, x.SetRoleBinding, func(b *rbacv1.RoleBinding) { x.DeleteRoleBinding(b.Namespace, b.Name) }),
+		follow(synced, i.clusterRoles, x.SetClusterRole, func(r *rbacv1.ClusterRole) { x.DeleteClusterRole(r.Name) }),
+		follow(synced, i.cluster, x.SetClusterRoleBinding, func(b *rbacv1.ClusterRoleBinding) { x.DeleteClusterRoleBinding(b.Name) }),
+		follow(synced, i.roles, x.SetRole, func(r *rbacv1.Role) { x.DeleteRole(r.Namespace, r.Name) }),
+		follow(synced, i.bindings, x.SetRoleBinding, func(b *rbacv1.RoleBinding) { x.DeleteRoleBinding(b.Namespace, b.Name) }),
 	)
 }
 
 // followPods keeps the index of what nodes may read as the store is, if anybody
 // asks it.
-func (s *Server) followPods(i *informers) error {
+func (s *Server) followPods(i *informers, synced *[]cache.InformerSynced) error {
 	if !s.authorizer.Uses(authorizers.Node) {
 		return nil
 	}
 	took := s.metrics.NodeGraph()
-	return follow(i.pods, func(p *corev1.Pod) {
+	return follow(synced, i.pods, func(p *corev1.Pod) {
 		start := time.Now()
 		s.nodes.SetPod(p)
 		took("AddPod", time.Since(start))
@@ -60,14 +60,19 @@ func (s *Server) followPods(i *informers) error {
 	})
 }
 
-// follow calls set for what is new or changed, and unset for what is gone.
-func follow[T metav1.Object](informer cache.SharedIndexInformer, set, unset func(T)) error {
-	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+// follow calls set for what is new or changed, and unset for what is gone. It adds
+// what tells that all that there was has been set.
+func follow[T metav1.Object](synced *[]cache.InformerSynced, informer cache.SharedIndexInformer, set, unset func(T)) error {
+	registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(obj any) { with(obj, set) },
 		UpdateFunc: func(_, obj any) { with(obj, set) },
 		DeleteFunc: func(obj any) { with(obj, unset) },
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	*synced = append(*synced, registration.HasSynced)
+	return nil
 }
 
 // with calls do with the object, also if all that is known of it is what it was
@@ -96,14 +101,14 @@ func (s stripesOf) changed(resource string, obj metav1.Object) {
 	}
 }
 
-func (s stripesOf) follow(i *informers) error {
+func (s stripesOf) follow(i *informers, synced *[]cache.InformerSynced) error {
 	var errs []error
 	for resource, informer := range map[string]cache.SharedIndexInformer{
 		serviceaccount.ServiceAccounts: i.accounts, serviceaccount.Secrets: i.secrets,
 		serviceaccount.Pods: i.pods, serviceaccount.Nodes: i.nodes,
 	} {
 		bump := func(obj metav1.Object) { s.changed(resource, obj) }
-		errs = append(errs, follow(informer, bump, bump))
+		errs = append(errs, follow(synced, informer, bump, bump))
 	}
 	return errors.Join(errs...)
 }

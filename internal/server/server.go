@@ -237,7 +237,8 @@ func (s *Server) followStore(ctx context.Context) error {
 	s.openLive()
 	s.openView()
 	i := &s.objects.informers
-	if err := errors.Join(followRoles(i, s.index), s.followPods(i), stripesOf{s.stripes, s.log}.follow(i)); err != nil {
+	var synced []cache.InformerSynced
+	if err := errors.Join(followRoles(i, s.index, &synced), s.followPods(i, &synced), stripesOf{s.stripes, s.log}.follow(i, &synced)); err != nil {
 		return fmt.Errorf("following the store: %w", err)
 	}
 	revocations, err := s.revoking.Follow(i.revocations)
@@ -246,7 +247,7 @@ func (s *Server) followStore(ctx context.Context) error {
 	}
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopInformers = stop
-	synced := []cache.InformerSynced{revocations}
+	synced = append(synced, revocations)
 	for _, informer := range i.all() {
 		go informer.RunWithContext(following)
 		synced = append(synced, informer.HasSynced)
