@@ -30,12 +30,16 @@ func TestManyRevocations(t *testing.T) {
 	token := c.token(t, "default", "default")
 	// So many writes at once may be more than the watch of a busy machine follows:
 	// then the server refuses everybody until it does.
+	var late atomic.Int64
 	revoke := func(name string, spec v1alpha1.RevocationSpec) error {
 		for {
 			err := c.do(t.Context(), "POST", "/apis/gatehouse.dev/v1alpha1/revocations",
 				&v1alpha1.Revocation{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}, nil)
 			if !isRefused(err, http.StatusServiceUnavailable) {
 				return err
+			}
+			if late.Add(1) == 1 {
+				t.Logf("refused for the first time: %v", err)
 			}
 			time.Sleep(time.Second)
 		}
@@ -55,7 +59,7 @@ func TestManyRevocations(t *testing.T) {
 		})
 	}
 	work.Wait()
-	t.Logf("%d were made in %v", many, time.Since(began).Round(time.Millisecond))
+	t.Logf("%d were made in %v; %d requests were told to come later", many, time.Since(began).Round(time.Millisecond), late.Load())
 	last := v1alpha1.RevocationSpec{ServiceAccount: &v1alpha1.RevokedServiceAccount{Namespace: "default", Name: "default"}}
 	if err := revoke("zzz", last); err != nil {
 		t.Fatal(err)
