@@ -370,6 +370,41 @@ func (f fake) Judge(context.Context, admission.Attributes) error {
 	return f.err
 }
 
+// A Revocation ends after its credential, whatever the client says of that.
+func TestRevocationsKnowTheEnd(t *testing.T) {
+	said, real := metav1.NewTime(time.Unix(1000, 0)), metav1.NewTime(time.Unix(2000, 0))
+	token, cert := &v1alpha1.RevokedToken{Issuer: "i", JTI: "j"}, &v1alpha1.RevokedCertificate{TBSSHA256: "d"}
+	for _, tt := range []struct {
+		name  string
+		spec  v1alpha1.RevocationSpec
+		end   time.Time
+		known bool
+		err   error
+		want  *metav1.Time
+	}{
+		{"a token", v1alpha1.RevocationSpec{Token: token}, real.Time, true, nil, &real},
+		{"a token whose end is said to be another", v1alpha1.RevocationSpec{Token: token, CredentialExpiresAt: &said}, real.Time, true, nil, &real},
+		{"a certificate", v1alpha1.RevocationSpec{Certificate: cert, CredentialExpiresAt: &said}, real.Time, true, nil, &real},
+		{"a token that never ends", v1alpha1.RevocationSpec{Token: token, CredentialExpiresAt: &said}, time.Time{}, true, nil, nil},
+		{"a token of others", v1alpha1.RevocationSpec{Token: token, CredentialExpiresAt: &said}, time.Time{}, false, nil, &said},
+		{"a token of others without an end", v1alpha1.RevocationSpec{Token: token}, time.Time{}, false, nil, nil},
+		{"a user", v1alpha1.RevocationSpec{User: "u", CredentialExpiresAt: &said}, real.Time, true, nil, &said},
+		{"not known now", v1alpha1.RevocationSpec{Token: token}, time.Time{}, false, errors.New("the store is away"), nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := &v1alpha1.Revocation{Spec: tt.spec}
+			w := write{obj: r, kind: v1alpha1.GroupVersion().WithKind("Revocation"), resource: "revocations", op: admission.Create}
+			chain := ours.Chain{ours.Revocations{Ends: func(context.Context, *v1alpha1.RevocationSpec) (time.Time, bool, error) {
+				return tt.end, tt.known, tt.err
+			}}}
+			err := chain.Admit(t.Context(), w.attributes(), nil)
+			if (err != nil) != (tt.err != nil) || !r.Spec.CredentialExpiresAt.Equal(tt.want) {
+				t.Errorf("it ends %v, %v; want %v", r.Spec.CredentialExpiresAt, err, tt.want)
+			}
+		})
+	}
+}
+
 func TestRevocations(t *testing.T) {
 	hour := metav1.NewTime(time.Now().Add(time.Hour))
 	over := metav1.NewTime(time.Now().Add(-time.Second))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/admission"
 
 	"gatehouse.dev/gatehouse/api/v1alpha1"
@@ -16,7 +17,9 @@ import (
 
 // Revocations keeps people from locking themselves out by a slip: it refuses a
 // Revocation that would hit its own author, or leave nobody who may do
-// everything, unless it says force. It cannot be switched off.
+// everything, unless it says force. And it keeps one from ending before what it
+// takes back: what was issued here ends when the register says, and not when the
+// client does. It cannot be switched off.
 type Revocations struct {
 	// Hits reports whether a Revocation refuses somebody, and Revoked whether those
 	// that are in force do.
@@ -25,12 +28,36 @@ type Revocations struct {
 	// Administrators are those who may do everything, each as somebody who has
 	// only that by which he is one: a name, a group, or a certificate.
 	Administrators func() ([]*identity.Identity, error)
+	// Ends returns when the one certificate or token that is named ends, zero if it
+	// does not, and whether it was issued here, so that this is known.
+	Ends func(context.Context, *v1alpha1.RevocationSpec) (end time.Time, known bool, err error)
 }
 
 // Handles is true for new Revocations.
 func (Revocations) Handles(a admission.Attributes) bool {
 	return a.GetKind().Group == v1alpha1.Group && a.GetResource().Resource == "revocations" &&
 		a.GetOperation() == admission.Create && a.GetSubresource() == ""
+}
+
+// Admit writes down when the credential that is named ends, where that is known,
+// whatever the client says about it.
+func (p Revocations) Admit(ctx context.Context, a admission.Attributes) error {
+	r, ok := a.GetObject().(*v1alpha1.Revocation)
+	if !ok || r.Spec.Certificate == nil && r.Spec.Token == nil {
+		return nil
+	}
+	end, known, err := p.Ends(ctx, &r.Spec)
+	switch {
+	case err != nil:
+		return apierrors.NewInternalError(fmt.Errorf("looking for when the credential ends: %w", err))
+	case !known:
+		return nil
+	case end.IsZero():
+		r.Spec.CredentialExpiresAt = nil
+	default:
+		r.Spec.CredentialExpiresAt = &metav1.Time{Time: end}
+	}
+	return nil
 }
 
 // Judge refuses by the rules above.

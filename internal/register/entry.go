@@ -225,7 +225,7 @@ func read(row *ledger.Row) (*Entry, error) {
 	}
 	e.Issued, e.Expires, e.Revision = time.Unix(e.IssuedUnix, 0).UTC(), row.Ends, row.Revision
 	e.mark(row.Mark)
-	if ns, account, ok := strings.Cut(strings.TrimPrefix(e.User, identity.ServiceAccountPrefix), ":"); ok && account != "" && isAccount(e.Method) {
+	if ns, _, ok := e.Account(); ok {
 		e.Groups = []string{identity.GroupServiceAccounts, identity.ServiceAccountGroupPrefix + ns}
 	}
 	return e, nil
@@ -271,8 +271,4 @@ func ReadSpooled(text []byte) (*Entry, error) {
 		s.Entry.Expires = time.Unix(s.Expires, 0).UTC()
 	}
 	return s.Entry, nil
-}
-
-func isAccount(m identity.Method) bool {
-	return m == identity.ServiceAccount || m == identity.LegacyServiceAccount
 }

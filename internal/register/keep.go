@@ -17,7 +17,7 @@ const (
 	keptFor    = 24 * time.Hour
 	nearlyFull = MaxEntries / 10 * 9
 	// sweepEvery is how often what has ended is removed, and lookEvery how often it
-	// is looked whether what never ends still counts.
+	// is looked whether what has not ended still counts.
 	sweepEvery = time.Minute
 	lookEvery  = time.Hour
 	// settled is how old an entry is before it may be missed: its credential may
@@ -28,7 +28,7 @@ const (
 // A Sweepable store is one that rows are removed from, as [ledger.Ledger] is.
 type Sweepable interface {
 	Sweep(ctx context.Context, before time.Time) (int, error)
-	Endless(ctx context.Context, visit func(ledger.Row) error) error
+	Each(ctx context.Context, visit func(ledger.Row) error) error
 	Remove(ctx context.Context, rows []ledger.Row) error
 	Count(ctx context.Context) (int64, error)
 }
@@ -41,8 +41,8 @@ type Keeper struct {
 	Serials interface {
 		Sweep(ctx context.Context, before time.Time) (int, error)
 	}
-	// Stands reports whether a credential without an end still counts: whether what
-	// it is bound to is there.
+	// Stands reports whether a credential that has not ended still counts: whether
+	// whom it is for and what it is bound to are there.
 	Stands func(ctx context.Context, e *Entry) (bool, error)
 	Log    *slog.Logger
 }
@@ -58,7 +58,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 		}
 		if time.Since(looked) >= lookEvery {
 			if err := k.look(ctx); err != nil && ctx.Err() == nil {
-				k.Log.WarnContext(ctx, "looking after credentials without an end", "err", err)
+				k.Log.WarnContext(ctx, "looking after credentials that have not ended", "err", err)
 			}
 			looked = time.Now()
 		}
@@ -84,14 +84,21 @@ func (k *Keeper) sweep(ctx context.Context) error {
 	return errors.Join(err, also)
 }
 
-// look removes the entries without an end whose credentials count no more.
+// look removes the entries whose credentials count no more, although they have
+// not ended. What has an end is kept for as long as that it can be asked for,
+// unless room is needed.
 func (k *Keeper) look(ctx context.Context) error {
-	return k.Store.Endless(ctx, func(row ledger.Row) error {
+	n, err := k.Store.Count(ctx)
+	if err != nil {
+		return err
+	}
+	return k.Store.Each(ctx, func(row ledger.Row) error {
 		e, err := read(&row)
 		if err != nil {
 			return err
 		}
-		if time.Since(e.Issued) < settled {
+		age := time.Since(e.Issued)
+		if age < settled || age < keptFor && !row.Ends.IsZero() && n < nearlyFull {
 			return nil
 		}
 		stands, err := k.Stands(ctx, e)

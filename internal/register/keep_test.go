@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/etcd/ledger"
 	"gatehouse.dev/gatehouse/internal/register"
 )
@@ -27,9 +28,9 @@ type ending struct {
 	end func()
 }
 
-func (e *ending) Endless(ctx context.Context, visit func(ledger.Row) error) error {
+func (e *ending) Each(ctx context.Context, visit func(ledger.Row) error) error {
 	defer e.end()
-	return e.Sweepable.Endless(ctx, visit)
+	return e.Sweepable.Each(ctx, visit)
 }
 
 func TestKeeper(t *testing.T) {
@@ -45,12 +46,20 @@ func TestKeeper(t *testing.T) {
 		e.Issued = time.Now().Add(-2 * time.Hour)
 	}
 	fresh.Issued = time.Now()
-	record(t, r, ago(1, 25*time.Hour), ago(2, 23*time.Hour), ago(3, -time.Hour), held, gone, fresh)
-	once(t, rows, rows, func(e *register.Entry) (bool, error) { return e.Digest == held.Digest, nil })
+	// Of an account that is gone, and asked for so long ago.
+	issued := func(n int, d time.Duration) *register.Entry {
+		e := ago(n, -time.Hour)
+		e.UID, e.Issued = "gone", time.Now().Add(-d)
+		return e
+	}
+	record(t, r, ago(1, 25*time.Hour), ago(2, 23*time.Hour), ago(3, -time.Hour), held, gone, fresh, issued(4, 25*time.Hour), issued(5, 23*time.Hour))
+	once(t, rows, rows, func(e *register.Entry) (bool, error) {
+		return e.Digest == held.Digest || e.Method == identity.ServiceAccount && e.UID != "gone", nil
+	})
 	for _, tt := range []struct {
 		e    *register.Entry
 		want bool
-	}{{token(1), false}, {token(2), true}, {token(3), true}, {held, true}, {gone, false}, {fresh, true}} {
+	}{{token(1), false}, {token(2), true}, {token(3), true}, {held, true}, {gone, false}, {fresh, true}, {token(4), false}, {token(5), true}} {
 		if e, err := r.Find(t.Context(), tt.e.Name()); err != nil || (e != nil) != tt.want {
 			t.Errorf("%s: %v, %v; want %v", tt.e.Name(), e, err, tt.want)
 		}
@@ -70,10 +79,11 @@ func (full) Count(context.Context) (int64, error) { return register.MaxEntries, 
 
 func TestFullRegisterKeepsNothingThatHasEnded(t *testing.T) {
 	r, rows, _ := inStore(t)
-	ended, lives := token(1), token(2)
-	ended.Expires, lives.Expires = time.Now().Add(-time.Minute), time.Now().Add(time.Minute)
-	record(t, r, ended, lives)
-	once(t, full{rows}, rows, nil)
+	ended, lives, gone := token(1), token(2), token(3)
+	ended.Expires, lives.Expires, gone.Expires = time.Now().Add(-time.Minute), time.Now().Add(time.Minute), time.Now().Add(time.Hour)
+	gone.UID, gone.Issued = "gone", time.Now().Add(-2*time.Hour)
+	record(t, r, ended, lives, gone)
+	once(t, full{rows}, rows, func(e *register.Entry) (bool, error) { return e.UID != "gone", nil })
 	if n, err := rows.Count(t.Context()); n != 1 || err != nil {
 		t.Errorf("%d are left, %v", n, err)
 	}

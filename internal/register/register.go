@@ -9,9 +9,11 @@
 // later, to the hour: see [Uses].
 //
 // The register grows with what is in force and no further: entries go a day after
-// their credential has ended, and a full register issues nothing. It keeps none of
-// them in memory. An entry holds no secret, nor anything that one could be
-// computed from.
+// their credential has ended, those of accounts and objects that are gone go as
+// well, and a full register issues nothing. Tokens, which tenants ask for, never
+// take all of it, and those of one namespace only their share. It keeps no entry
+// in memory. An entry holds no secret, nor anything that one could be computed
+// from.
 package register
 
 import (
@@ -51,6 +53,7 @@ type Store interface {
 	Marks(ctx context.Context, rows []ledger.Row) error
 	Mark(ctx context.Context, marks []ledger.Mark) error
 	Count(ctx context.Context) (int64, error)
+	Each(ctx context.Context, visit func(ledger.Row) error) error
 }
 
 // Metrics count what a register does. The methods must be cheap.
@@ -76,6 +79,7 @@ type Register struct {
 	// were written since.
 	entries atomic.Int64
 	most    int64
+	shares  shares
 
 	mu      sync.Mutex
 	waiting []*waiting
@@ -85,9 +89,10 @@ type Register struct {
 
 // waiting is an entry that is to be written, and who waits for it.
 type waiting struct {
-	row    ledger.Row
-	serial *ledger.Row // in the index, or nil
-	done   chan error  // of room for one
+	row       ledger.Row
+	serial    *ledger.Row // in the index, or nil
+	namespace string      // of the account, or ""
+	done      chan error  // of room for one
 }
 
 // New returns a register in a store.
@@ -106,10 +111,11 @@ func (r *Register) Record(ctx context.Context, e *Entry) error {
 	if len(row.Value) > ledger.MaxValue {
 		return fmt.Errorf("%w: the entry has %d bytes, and at most %d are kept", ErrNotWritten, len(row.Value), ledger.MaxValue)
 	}
-	if n := r.entries.Load(); n >= r.most {
-		return fmt.Errorf("%w: it has %d entries of credentials that have not ended, and %d is the most", ErrFull, n, r.most)
+	if err := r.room(e); err != nil {
+		return err
 	}
-	w := &waiting{row: row, serial: serialRow(e, &row), done: make(chan error, 1)}
+	namespace, _, _ := e.Account()
+	w := &waiting{row: row, serial: serialRow(e, &row), namespace: namespace, done: make(chan error, 1)}
 	r.enqueue(w)
 	select {
 	case err := <-w.done:
@@ -158,6 +164,9 @@ func (r *Register) commit(batch []*waiting) error {
 		return fmt.Errorf("%w: %w", ErrNotWritten, err)
 	}
 	r.entries.Add(int64(len(rows)))
+	for _, w := range batch {
+		r.shares.add(w.namespace)
+	}
 	return nil
 }
 
@@ -199,5 +208,5 @@ func (r *Register) Count(ctx context.Context) error {
 		return fmt.Errorf("counting the register of credentials: %w", err)
 	}
 	r.entries.Store(n)
-	return nil
+	return r.countShares(ctx)
 }

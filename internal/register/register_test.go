@@ -21,6 +21,7 @@ type memory struct {
 	mu      sync.Mutex
 	batches [][]ledger.Row
 	marks   []ledger.Mark
+	rows    []ledger.Row // that were there before
 	count   int64
 	err     error
 }
@@ -58,6 +59,14 @@ func (m *memory) Count(context.Context) (int64, error)      { return m.count, m.
 func (m *memory) Marks(context.Context, []ledger.Row) error { return m.err }
 func (m *memory) Get(context.Context, string) (ledger.Row, bool, error) {
 	return ledger.Row{}, false, m.err
+}
+func (m *memory) Each(_ context.Context, visit func(ledger.Row) error) error {
+	for _, row := range m.rows {
+		if err := visit(row); err != nil {
+			return err
+		}
+	}
+	return m.err
 }
 func (m *memory) Page(context.Context, ledger.Range) (ledger.Page, error) {
 	return ledger.Page{}, m.err
@@ -224,9 +233,83 @@ func TestNothingIsRecordedThatIsNotWritten(t *testing.T) {
 	}
 }
 
+// certificate is the entry of a certificate.
+func certificate(n int) *register.Entry {
+	return &register.Entry{
+		Method: identity.ClientCertificate, Issuer: "X509SHA256=ca", ID: fmt.Sprintf("X509SHA256=%064x", n), Digest: fmt.Sprintf("%064x", n),
+		Serial: fmt.Sprint(n), User: "ann", Issued: time.Unix(1000, 0), Expires: time.Unix(5000, 0),
+	}
+}
+
+// The accounts of one namespace cannot take what the others need.
+func TestNamespaceHasItsShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const share = 3
+		greedy := func(n int) *register.Entry { return token(n) } // of ns
+		modest := func(n int) *register.Entry {
+			e := token(n)
+			e.User = "system:serviceaccount:other:sa"
+			return e
+		}
+		store := &memory{}
+		for n := range share {
+			store.rows = append(store.rows, rowOf(t, greedy(100+n)))
+		}
+		store.rows = append(store.rows, rowOf(t, certificate(1)), rowOf(t, modest(200)))
+		r := register.New(store, &counted{}, quiet())
+		r.SetMost(10 * share)
+		count := func(entries int64) {
+			t.Helper()
+			store.count = entries
+			if err := r.Count(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		count(10 * share / 2)
+		if err := r.Record(t.Context(), greedy(1)); err != nil {
+			t.Errorf("while there is room for everybody: %v", err)
+		}
+		count(10*share/2 + 1)
+		if err := r.Record(t.Context(), greedy(2)); !errors.Is(err, register.ErrFull) || !strings.Contains(err.Error(), "for namespace ns: its accounts have 3 credentials") {
+			t.Errorf("more than its share: %v", err)
+		}
+		for n := range share - 1 {
+			if err := r.Record(t.Context(), modest(300+n)); err != nil {
+				t.Errorf("another namespace: %v", err)
+			}
+		}
+		if err := r.Record(t.Context(), modest(400)); !errors.Is(err, register.ErrFull) {
+			t.Errorf("what was written here is not counted: %v", err)
+		}
+		if err := r.Record(t.Context(), certificate(2)); err != nil {
+			t.Errorf("a certificate: %v", err)
+		}
+		// Counts are good for a while.
+		store.rows = nil
+		count(10*share/2 + 1)
+		if err := r.Record(t.Context(), greedy(3)); !errors.Is(err, register.ErrFull) {
+			t.Errorf("counted at once again: %v", err)
+		}
+		time.Sleep(10 * time.Minute)
+		count(10*share/2 + 1)
+		if err := r.Record(t.Context(), greedy(4)); err != nil {
+			t.Errorf("after its tokens have ended: %v", err)
+		}
+	})
+}
+
+func rowOf(t *testing.T, e *register.Entry) ledger.Row {
+	t.Helper()
+	row, err := register.RowOf(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return row
+}
+
 func TestFullRegisterIssuesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &memory{count: register.MaxEntries - 1}
+		store := &memory{count: register.MaxEntries/10*9 - 1}
 		r := register.New(store, &counted{}, quiet())
 		if err := r.Count(t.Context()); err != nil {
 			t.Fatal(err)
@@ -236,6 +319,17 @@ func TestFullRegisterIssuesNothing(t *testing.T) {
 		}
 		if err := r.Record(t.Context(), token(2)); !errors.Is(err, register.ErrFull) {
 			t.Errorf("one too many: %v", err)
+		}
+		// What is left is for those who let the others in.
+		if err := r.Record(t.Context(), certificate(1)); err != nil {
+			t.Errorf("an administrator: %v", err)
+		}
+		store.count = register.MaxEntries
+		if err := r.Count(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Record(t.Context(), certificate(2)); !errors.Is(err, register.ErrFull) {
+			t.Errorf("an administrator too many: %v", err)
 		}
 		store.count = 5
 		if err := r.Count(t.Context()); err != nil {

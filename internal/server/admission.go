@@ -48,6 +48,7 @@ func (s *Server) admission() admission.Chain {
 		admission.Revocations{
 			Hits: revocation.Hits, Administrators: s.administrators,
 			Revoked: func(who *identity.Identity) bool { return s.revoked.Judge(who) != nil },
+			Ends:    s.endOf,
 		},
 	}
 	for _, p := range plugins {

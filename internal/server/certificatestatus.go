@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"gatehouse.dev/gatehouse/api/v1alpha1"
 	"gatehouse.dev/gatehouse/authn/clientcert"
 	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/controller"
@@ -103,8 +104,8 @@ func (s *Server) allCertifiers() ([]certifier, error) {
 func (s *Server) listController() controller.Named {
 	c := &revokedcertificates.Controller{
 		Revocations: s.objects.informers.revocations, Log: s.log,
-		Find: func(ctx context.Context, tbsSHA256 string) (*revokedcertificates.Certificate, error) {
-			e, err := s.register.Find(ctx, register.NameOf(&identity.Credential{Method: identity.ClientCertificate, Digest: tbsSHA256}))
+		Find: func(ctx context.Context, named *v1alpha1.RevocationSpec) (*revokedcertificates.Certificate, error) {
+			e, err := s.registered(ctx, named)
 			if err != nil || e == nil {
 				return nil, err
 			}

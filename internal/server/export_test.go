@@ -15,6 +15,7 @@ var (
 	ExternalURL  = externalURL
 	Reachable    = reachable
 	Wildcard     = wildcard
+	ReadStrictly = readStrictly
 )
 
 // Revision returns how many writes the store of s has seen.

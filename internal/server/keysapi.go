@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
+	kjson "sigs.k8s.io/json"
 
 	"gatehouse.dev/gatehouse/internal/jose"
 	"gatehouse.dev/gatehouse/internal/rotation"
@@ -79,15 +81,24 @@ func (s *Server) handleKeys(e *endpoints) []string {
 func keysHandler[T any](s *Server, do func(context.Context, *T) (rotation.Key, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked := new(T)
-		decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxKeysBody))
-		decoder.DisallowUnknownFields()
-		if err := decoder.Decode(asked); err != nil {
+		if err := readStrictly(http.MaxBytesReader(w, r.Body, maxKeysBody), asked); err != nil {
 			s.answerKeys(w, r, nil, apierrors.NewBadRequest("the body is not what is asked here: "+err.Error()))
 			return
 		}
 		key, err := do(r.Context(), asked)
 		s.answerKeys(w, r, []SigningKey{describeKey(&key)}, err)
 	})
+}
+
+// readStrictly reads one JSON value, in which no field is unknown, is there twice
+// or is written in another case.
+func readStrictly(body io.Reader, into any) error {
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return err
+	}
+	strict, err := kjson.UnmarshalStrict(text, into)
+	return errors.Join(append(strict, err)...)
 }
 
 func (s *Server) rotateKeys(ctx context.Context, asked *KeyRotation) (rotation.Key, error) {
@@ -110,9 +121,10 @@ func (s *Server) retireKey(ctx context.Context, asked *KeyRetirement) (rotation.
 	}
 	if asked.Now {
 		key, err := s.signing.keeper.Withdraw(ctx, asked.ID)
-		if err == nil {
-			// A store from before must not bring the key back unseen.
-			err = s.epoch.Advance(ctx, true)
+		if err == nil || errors.Is(err, rotation.ErrEnded) {
+			// A store from before must not bring the key back unseen, nor one from before
+			// a withdrawal that could not be counted when it was made.
+			err = errors.Join(s.epoch.Advance(ctx, true), err)
 		}
 		return key, err
 	}

@@ -10,9 +10,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/client-go/tools/cache"
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/internal/api"
 	"gatehouse.dev/gatehouse/internal/controller"
 	"gatehouse.dev/gatehouse/internal/etcd/ledger"
 	"gatehouse.dev/gatehouse/internal/issuing"
@@ -67,14 +69,52 @@ func (s *Server) countRegister(ctx context.Context) {
 
 // registerKeeper removes the entries of what has ended.
 func (s *Server) registerKeeper() controller.Named {
-	return controller.Named{Name: "register", Run: (&register.Keeper{Store: s.ledger, Serials: s.serials, Stands: s.stillHeld, Log: s.log}).Run}
+	return controller.Named{Name: "register", Run: (&register.Keeper{Store: s.ledger, Serials: s.serials, Stands: s.stands, Log: s.log}).Run}
+}
+
+// stands reports whether the account that a token is for, and what it is bound
+// to, are there, so that it may be good. What is no token stands until it ends.
+func (s *Server) stands(ctx context.Context, e *register.Entry) (bool, error) {
+	namespace, name, ok := e.Account()
+	if !ok {
+		return true, nil
+	}
+	there, err := found(ctx, s.objects.informers.accounts, s.objects.accounts, register.Reference{Namespace: namespace, Name: name, UID: e.UID})
+	if !there || err != nil || e.Bound == nil {
+		return there, err
+	}
+	switch e.Bound.Kind {
+	case "Pod":
+		return found(ctx, s.objects.informers.pods, s.objects.pods, *e.Bound)
+	case "Node":
+		return found(ctx, s.objects.informers.nodes, s.objects.nodes, *e.Bound)
+	case "Secret":
+		if e.Method == identity.LegacyServiceAccount {
+			return s.stillHeld(ctx, e)
+		}
+		return found(ctx, s.objects.informers.secrets, s.objects.secrets, *e.Bound)
+	}
+	return true, nil
+}
+
+// found reports whether an object is there, of the UID that it had. Only what is
+// not in the cache is looked for.
+func found[T api.Object](ctx context.Context, informer cache.SharedIndexInformer, live api.Objects[T], ref register.Reference) (bool, error) {
+	if obj, ok := controller.Cached[T](informer, ref.Namespace, ref.Name); ok && string(obj.GetUID()) == ref.UID {
+		return true, nil
+	}
+	obj, err := live.Get(ctx, ref.Namespace, ref.Name)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return string(obj.GetUID()) == ref.UID, nil
 }
 
 // stillHeld reports whether the Secret of a token without an end still holds it.
 func (s *Server) stillHeld(ctx context.Context, e *register.Entry) (bool, error) {
-	if e.Bound == nil || e.Bound.Kind != "Secret" {
-		return true, nil
-	}
 	holder, err := s.objects.secrets.Get(ctx, e.Bound.Namespace, e.Bound.Name)
 	if apierrors.IsNotFound(err) {
 		return false, nil

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/x509"
 	"slices"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"gatehouse.dev/gatehouse/api/v1alpha1"
 	"gatehouse.dev/gatehouse/authn/clientcert"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/internal/register"
 	"gatehouse.dev/gatehouse/internal/revocation"
 )
 
@@ -83,4 +85,46 @@ func personOf(s rbacv1.Subject) *identity.Identity {
 		return &identity.Identity{Groups: []string{s.Name}}
 	}
 	return nil
+}
+
+// endOf returns when the certificate or token that a Revocation names ends, zero
+// if it does not, and whether the register knows it.
+func (s *Server) endOf(ctx context.Context, spec *v1alpha1.RevocationSpec) (time.Time, bool, error) {
+	e, err := s.registered(ctx, spec)
+	if e == nil || err != nil {
+		return time.Time{}, false, err
+	}
+	return e.Expires, true, nil
+}
+
+// registered returns the entry of the certificate or token that a Revocation
+// names, or nil if there is none.
+func (s *Server) registered(ctx context.Context, spec *v1alpha1.RevocationSpec) (*register.Entry, error) {
+	switch c, t := spec.Certificate, spec.Token; {
+	case c != nil && c.TBSSHA256 != "":
+		return s.find(ctx, identity.Credential{Method: identity.ClientCertificate, Digest: c.TBSSHA256})
+	case c != nil:
+		for _, a := range s.certificateStatus {
+			if a.subject != c.Issuer {
+				continue
+			}
+			if e, err := s.register.FindSerial(ctx, a.issuer, c.SerialNumber); e != nil || err != nil {
+				return e, err
+			}
+		}
+		return nil, nil
+	case t.JTI != "":
+		e, err := s.find(ctx, identity.Credential{Method: identity.ServiceAccount, ID: "JTI=" + t.JTI})
+		if e != nil && e.Issuer != t.Issuer {
+			return nil, err // another issuer's, of the same jti
+		}
+		return e, err
+	default:
+		return s.find(ctx, identity.Credential{Method: identity.LegacyServiceAccount, Digest: t.SigningInputSHA256})
+	}
+}
+
+// find returns the entry of a credential, or nil if there is none.
+func (s *Server) find(ctx context.Context, c identity.Credential) (*register.Entry, error) {
+	return s.register.Find(ctx, register.NameOf(&c))
 }

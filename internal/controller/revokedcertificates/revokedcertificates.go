@@ -49,9 +49,9 @@ type Certificate struct {
 type Controller struct {
 	Revocations cache.SharedIndexInformer // of *v1alpha1.Revocation
 	Authorities []Authority
-	// Find returns the certificate whose TBSCertificate has a SHA-256, in
-	// hexadecimal, or nil if none of that kind was issued here.
-	Find func(ctx context.Context, tbsSHA256 string) (*Certificate, error)
+	// Find returns the certificate that a Revocation names, or nil if it was not
+	// issued here.
+	Find func(context.Context, *v1alpha1.RevocationSpec) (*Certificate, error)
 	Log  *slog.Logger
 }
 
@@ -113,14 +113,12 @@ func (c *Controller) place(ctx context.Context, r *v1alpha1.Revocation, revoked 
 		entry.Ends = ends.Time
 	}
 	issuer, serial := "", named.SerialNumber
-	if named.TBSSHA256 != "" {
-		found, err := c.Find(ctx, named.TBSSHA256)
-		if err != nil {
-			return err
-		}
-		if found != nil {
-			issuer, serial, entry.Ends = found.Issuer, found.Serial, found.Ends
-		}
+	found, err := c.Find(ctx, &r.Spec)
+	if err != nil {
+		return err
+	}
+	if found != nil {
+		issuer, serial, entry.Ends = found.Issuer, found.Serial, found.Ends
 	}
 	var ok bool
 	if entry.Serial, ok = crl.ParseSerial(serial); !ok {

@@ -32,7 +32,7 @@ type list struct {
 	runs int
 }
 
-func (l *list) Keep(_ context.Context, revoked []crl.Revoked, _ time.Time) (bool, error) {
+func (l *list) Keep(_ context.Context, revoked []crl.Revoked, now time.Time) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.runs++
@@ -41,7 +41,9 @@ func (l *list) Keep(_ context.Context, revoked []crl.Revoked, _ time.Time) (bool
 	}
 	var all []string
 	for _, r := range revoked {
-		all = append(all, fmt.Sprintf("%s:%d", r.Serial, r.Reason))
+		if r.Ends.IsZero() || r.Ends.After(now) {
+			all = append(all, fmt.Sprintf("%s:%d", r.Serial, r.Reason))
+		}
 	}
 	slices.Sort(all)
 	l.kept = strings.Join(all, " ")
@@ -68,12 +70,14 @@ func lists(t *testing.T) {
 		Authorities: []revokedcertificates.Authority{
 			{Issuer: "X509SHA256=1", Subject: "CN=one,O=example", List: one}, {Issuer: "X509SHA256=2", Subject: "CN=two", List: two},
 		},
-		Find: func(_ context.Context, tbs string) (*revokedcertificates.Certificate, error) {
-			switch tbs {
-			case digest("a"):
+		Find: func(_ context.Context, named *spec) (*revokedcertificates.Certificate, error) {
+			switch c := named.Certificate; {
+			case c.TBSSHA256 == digest("a"):
 				return &revokedcertificates.Certificate{Issuer: "X509SHA256=2", Serial: "aa", Ends: time.Now().Add(time.Hour)}, nil
-			case digest("b"):
+			case c.TBSSHA256 == digest("b"):
 				return &revokedcertificates.Certificate{Issuer: "X509SHA256=3", Serial: "bb", Ends: time.Now().Add(time.Hour)}, nil
+			case c.SerialNumber == "7":
+				return &revokedcertificates.Certificate{Issuer: "X509SHA256=1", Serial: "7", Ends: time.Now().Add(time.Hour)}, nil
 			}
 			return nil, nil
 		},
@@ -89,6 +93,8 @@ func lists(t *testing.T) {
 		{Certificate: named(v1alpha1.RevokedCertificate{Issuer: "CN=three", SerialNumber: "3"})},                                 // of another CA
 		{Certificate: named(v1alpha1.RevokedCertificate{Issuer: "O=example,CN=one", SerialNumber: "4"})},                         // of another name
 		{Certificate: named(v1alpha1.RevokedCertificate{Issuer: "CN=one,O=example", SerialNumber: "5", TBSSHA256: digest("a")})}, // the digest says whose it is
+		// The register knows when it ends, and somebody else says that it has.
+		{Certificate: named(v1alpha1.RevokedCertificate{Issuer: "CN=one,O=example", SerialNumber: "7"}), CredentialExpiresAt: &metav1.Time{Time: time.Now().Add(-time.Hour)}},
 		{User: "jane"}, {Issuer: "X509SHA256=1"}, {Key: &v1alpha1.RevokedKey{ID: "k"}}, {Group: "dev"},
 	} {
 		if _, err := store.Create(t.Context(), &v1alpha1.Revocation{
@@ -97,14 +103,14 @@ func lists(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	becomes(t, one, "1:1 2:6")
+	becomes(t, one, "1:1 2:6 7:0")
 	becomes(t, two, "170:0 170:4 2:0")
 	for i := range 4 {
 		if err := store.Delete(t.Context(), "", fmt.Sprintf("r-%d", i), metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	becomes(t, one, "")
+	becomes(t, one, "7:0")
 	becomes(t, two, "170:0")
 	// A list that gets old is looked at, and a failure is tried again.
 	_, before := one.state()

@@ -145,12 +145,12 @@ func TestOrder(t *testing.T) {
 			}
 		})
 	}
-	var endless []string
-	if err := l.Endless(t.Context(), func(r ledger.Row) error { endless = append(endless, r.Name); return nil }); err != nil || strings.Join(endless, " ") != "never" {
-		t.Errorf("endless are %q, %v", endless, err)
+	var all []string
+	if err := l.Each(t.Context(), func(r ledger.Row) error { all = append(all, r.Name); return nil }); err != nil || strings.Join(all, " ") != "soon a b late beyond never" {
+		t.Errorf("all are %q, %v", all, err)
 	}
 	stop := errors.New("stop")
-	if err := l.Endless(t.Context(), func(ledger.Row) error { return stop }); !errors.Is(err, stop) {
+	if err := l.Each(t.Context(), func(ledger.Row) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("a visit that fails: %v", err)
 	}
 	if n, err := l.Count(t.Context()); err != nil || n != 6 {

@@ -93,12 +93,13 @@ func (l *Ledger) Sweep(ctx context.Context, before time.Time) (int, error) {
 	}
 }
 
-// Endless calls visit for each row that never ends, until it fails.
-func (l *Ledger) Endless(ctx context.Context, visit func(Row) error) error {
-	after := ""
+// Each calls visit for each row, in the order in which they end, until it fails.
+// Rows that come or go meanwhile may be visited or not.
+func (l *Ledger) Each(ctx context.Context, visit func(Row) error) error {
+	at := Range{Most: 512}
 	for {
-		page, err := l.Page(ctx, Range{After: after, From: time.Unix(afterAll, 0), Most: 512})
-		if err != nil || len(page.Rows) == 0 {
+		page, err := l.Page(ctx, at)
+		if err != nil {
 			return err
 		}
 		for _, r := range page.Rows {
@@ -106,6 +107,9 @@ func (l *Ledger) Endless(ctx context.Context, visit func(Row) error) error {
 				return err
 			}
 		}
-		after = page.After
+		if !page.More {
+			return nil
+		}
+		at.After, at.Window = page.After, page.Window
 	}
 }

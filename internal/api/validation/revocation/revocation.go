@@ -222,7 +222,12 @@ func times(s *v1alpha1.RevocationSpec, at *field.Path) field.ErrorList {
 	if s.ExpiresAt == nil {
 		return errs
 	}
-	if end := s.CredentialExpiresAt; end != nil && s.ExpiresAt.Time.Before(end.Add(outlives)) {
+	end := s.CredentialExpiresAt
+	if end == nil && (s.Certificate != nil || s.Token != nil) {
+		return append(errs, field.Forbidden(at.Child("expiresAt"),
+			"the credential ends later than anybody can say, or never: give its end in credentialExpiresAt if it has one, or remove expiresAt"))
+	}
+	if end != nil && s.ExpiresAt.Time.Before(end.Add(outlives)) {
 		errs = append(errs, field.Invalid(at.Child("expiresAt"), s.ExpiresAt.UTC().Format(time.RFC3339), fmt.Sprintf(
 			"is not at least %v after the end of the credential (%s), which would be good again", outlives, end.UTC().Format(time.RFC3339))))
 	}

@@ -79,6 +79,8 @@ func TestValidate(t *testing.T) {
 		{"no reason", spec{User: "a", Reason: "removeFromCRL"}, "spec.reason: Unsupported value"},
 		{"message", spec{User: "a", Message: "a\nb"}, "spec.message: Invalid value"},
 		{"one token before a time", spec{Token: &token{Issuer: "i", JTI: "1"}, IssuedBefore: &end}, "spec.issuedBefore: Forbidden"},
+		{"a token may outlive it", spec{Token: &token{Issuer: "i", JTI: "j"}, ExpiresAt: &end}, "spec.expiresAt: Forbidden: the credential ends later than anybody can say"},
+		{"a certificate may outlive it", spec{Certificate: &cert{TBSSHA256: sum}, ExpiresAt: &end}, "spec.expiresAt: Forbidden: the credential ends later than anybody can say"},
 		{"ends too early", spec{User: "a", CredentialExpiresAt: &end, ExpiresAt: after(59 * time.Second)}, "spec.expiresAt: Invalid value: \"2026-01-01T00:00:59Z\": is not at least 1m0s after the end of the credential"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
