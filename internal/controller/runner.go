@@ -38,27 +38,41 @@ type Runner struct {
 	// other process can write to the same store.
 	Leader      Leader
 	Controllers []Named
-	Log         *slog.Logger
+	// Everywhere are those that every process runs, whether it leads or not: what
+	// they know by having watched must not be lost with a leader, and what they do
+	// may be done twice.
+	Everywhere []Named
+	Log        *slog.Logger
 }
 
 // Run runs the controllers until ctx is done and all of them have returned. A
 // controller that fails, or returns before it is told to, is started again and
 // does not disturb the others. An error comes from the leader only.
 func (r *Runner) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var everywhere sync.WaitGroup
+	everywhere.Go(func() { r.run(ctx, r.Everywhere) })
+	defer everywhere.Wait()
+	defer cancel()
 	if r.Leader == nil {
 		return r.lead(ctx)
 	}
 	return r.Leader.Run(ctx, r.lead)
 }
 
-// lead keeps all controllers running until ctx is done.
+// lead keeps the leader's controllers running until ctx is done.
 func (r *Runner) lead(ctx context.Context) error {
+	r.run(ctx, r.Controllers)
+	return nil
+}
+
+// run keeps controllers running until ctx is done.
+func (r *Runner) run(ctx context.Context, all []Named) {
 	var running sync.WaitGroup
-	for _, c := range r.Controllers {
+	for _, c := range all {
 		running.Go(func() { r.keep(ctx, c) })
 	}
 	running.Wait()
-	return nil
 }
 
 // keep keeps one controller running until ctx is done.

@@ -84,3 +84,26 @@ func TestRunnerFollowsLeader(t *testing.T) {
 		expect(t, "in two terms", seen.take(), "start at 0s", "stop at 10s", "start at 1m10s", "stop at 1m20s")
 	})
 }
+
+// What runs everywhere does so before, between and after the terms of the leader.
+func TestRunnerEverywhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var seen calls
+		runner := controller.Runner{
+			Leader:      term{10 * time.Second},
+			Controllers: []controller.Named{{Name: "leader's", Run: func(ctx context.Context) error { <-ctx.Done(); return nil }}},
+			Everywhere: []controller.Named{{Name: "all", Run: func(ctx context.Context) error {
+				seen.add("start at %v", time.Since(began))
+				<-ctx.Done()
+				seen.add("stop at %v", time.Since(began))
+				return nil
+			}}},
+			Log: controllertest.Log(t),
+		}
+		if err := runner.Run(t.Context()); err != nil {
+			t.Errorf("Run() = %v, want nil", err)
+		}
+		expect(t, "in two terms", seen.take(), "start at 0s", "stop at 2m20s")
+	})
+}

@@ -55,13 +55,15 @@ func (s *Server) controllers() (*controller.Runner, error) {
 		{Name: "aggregation", Run: (&aggregation.Controller{
 			Roles: i.clusterRoles, Store: o.clusterRoles, Union: s.union, Log: log,
 		}).Run},
-		{Name: "workloads", Run: (&workloads.Controller{
-			Pods: i.pods, Leases: i.leases, PodStore: o.pods, LeaseStore: o.leases, Log: log,
-		}).Run},
 		{Name: "encryption", Run: s.rewriteSecrets},
 		{Name: "revocations", Run: (&revocations.Controller{Revocations: i.revocations, Store: o.revocations, Log: log}).Run},
 		s.registerKeeper(),
 		s.listController(),
+	}, Everywhere: []controller.Named{
+		// Each process has watched for itself how long a lease was not renewed.
+		{Name: "workloads", Run: (&workloads.Controller{
+			Pods: i.pods, Leases: i.leases, PodStore: o.pods, LeaseStore: o.leases, Log: log,
+		}).Run},
 	}}
 	runner.Controllers = slices.Concat(runner.Controllers, s.bootstrapControllers(), s.certificateControllers())
 	if s.embedded != nil {

@@ -5,7 +5,8 @@
 // times itself how long it has seen a Lease unrenewed, so that a process whose
 // clock is wrong lives as long as any other; and what it has not seen for
 // [workload.Lifetime] itself it does not judge, so that a controller that begins
-// anew gives everybody the whole time.
+// anew gives everybody the whole time. For that every server of a store runs one,
+// and none waits for a leader: the first that has seen enough deletes.
 //
 // It refuses to touch any other Pod: one without the label, and one that is on a
 // node, whatever its labels say. It deletes only after a live look, and only what

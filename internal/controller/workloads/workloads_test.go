@@ -1,6 +1,7 @@
 package workloads_test
 
 import (
+	"context"
 	"errors"
 	"sync/atomic"
 	"testing"
@@ -49,9 +50,25 @@ func (f *fixture) before(hook func(verb string) error) {
 
 // start starts a controller that ends with the test.
 func (f *fixture) start(t *testing.T) {
+	f.until(t, make(chan struct{}))
+}
+
+// until starts a controller that ends when the channel is closed.
+func (f *fixture) until(t *testing.T, ended <-chan struct{}) {
 	pods, leases := f.pods.Informer(), f.leases.Informer()
 	c := &workloads.Controller{Pods: pods, Leases: leases, PodStore: f.pods, LeaseStore: f.leases, Log: controllertest.Log(t)}
-	controllertest.Start(t, []cache.SharedIndexInformer{pods, leases}, c.Run)
+	controllertest.Start(t, []cache.SharedIndexInformer{pods, leases}, func(ctx context.Context) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		go func() {
+			defer cancel()
+			select {
+			case <-ended:
+			case <-ctx.Done():
+			}
+		}()
+		return c.Run(ctx)
+	})
 }
 
 // pod stores a Pod as `gatehouse run` does, changed by change.
@@ -282,6 +299,44 @@ func TestTakesOver(t *testing.T) {
 		f.expect(t, "before it has watched for 30 s", true, true)
 		time.Sleep(time.Millisecond)
 		f.expect(t, "when it has", false, false)
+	})
+}
+
+// Of two servers one ends in the last moment: the other one has watched too.
+func TestAnotherServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture()
+		first := make(chan struct{})
+		f.until(t, first)
+		f.start(t)
+		f.lease(t, f.pod(t, nil), nil)
+		time.Sleep(workload.Lifetime - time.Second)
+		close(first)
+		f.expect(t, "when the first server ends", true, true)
+		time.Sleep(time.Second)
+		f.expect(t, "30 s after the last heartbeat", false, false)
+	})
+}
+
+// Two servers that judge at the same time delete one Pod, and are content.
+func TestTwoServersJudgeAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture()
+		f.start(t)
+		f.start(t)
+		f.lease(t, f.pod(t, nil), nil)
+		var deletions atomic.Int32
+		f.before(func(verb string) error {
+			if verb == "delete" {
+				deletions.Add(1)
+			}
+			return nil
+		})
+		time.Sleep(workload.Lifetime + moment)
+		f.expect(t, "after 30 s", false, false)
+		if n := deletions.Load(); n < 1 || n > 2 {
+			t.Errorf("%d deletions, want at most one of each server", n)
+		}
 	})
 }
 
