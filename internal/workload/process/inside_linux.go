@@ -42,7 +42,8 @@ func (f failure) error() error {
 }
 
 // Inside furnishes the namespace that it was started in, and becomes the
-// program. It returns only if it could not. Called by hand it does nothing.
+// program. It returns only if it could not, with an error only if it could not
+// tell that to who started it. Called by hand it does nothing.
 func Inside() error {
 	// The signal for the end of the parent is a matter of this thread.
 	runtime.LockOSThread()
@@ -61,9 +62,9 @@ func Inside() error {
 	file.Close()
 	f := o.run(stage)
 	if err := gob.NewEncoder(stage).Encode(f); err != nil {
-		return fmt.Errorf("telling gatehouse run that %s%w: %w", f.Text, f.error(), err)
+		return fmt.Errorf("telling gatehouse run that %w: %w", f.error(), err)
 	}
-	return f.error()
+	return nil
 }
 
 // run does all of it, in order.

@@ -19,14 +19,20 @@ import (
 	"gatehouse.dev/gatehouse/internal/workload/process"
 )
 
-// starting is the argument by which this test binary is a gatehouse run.
-const starting = "starting"
+// starting is the argument by which this test binary is a gatehouse run, and
+// endingEnv a variable with the file whose appearance makes it end its program.
+const (
+	starting  = "starting"
+	endingEnv = "ENDING"
+)
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case process.Stage:
-			fmt.Fprintln(os.Stderr, process.Inside())
+			if err := process.Inside(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
 			os.Exit(99)
 		case starting:
 			os.Exit(start(os.Args[2]))
@@ -64,7 +70,22 @@ func start(text string) int {
 		}
 		return complain(120, err)
 	}
-	return p.Wait().Code()
+	ended := make(chan error, 1)
+	if file := os.Getenv(endingEnv); file != "" {
+		go func() {
+			for _, err := os.Stat(file); err != nil; _, err = os.Stat(file) {
+				time.Sleep(10 * time.Millisecond)
+			}
+			ended <- p.End(time.Second)
+		}()
+	} else {
+		ended <- nil
+	}
+	exit := p.Wait()
+	if err := <-ended; err != nil {
+		return complain(119, err)
+	}
+	return exit.Code()
 }
 
 func complain(code int, err error) int {
@@ -233,10 +254,11 @@ func TestRefuses(t *testing.T) {
 			}{
 				{"no program", missing(sh("")), 121, "starting /no/such/program: no such file"},
 				{"no program in the namespace", missing(at(filepath.Join(above, "m"), sh(""))), 121, "starting /no/such/program: no such file"},
-				{"no mount point", at(filepath.Join(plain, "x"), sh("")), 120, "not a directory"},
+				{"no mount point", at(filepath.Join(plain, "x"), sh("")), 120, "making a mount namespace: "},
 			} {
 				code, out := s.run(t, tt.command)
-				if code != tt.code || !strings.Contains(out, tt.said) {
+				// Who has started it says so, and nobody else.
+				if code != tt.code || !strings.HasPrefix(out, tt.said) || !strings.Contains(out, "directory\n") || strings.Count(out, "\n") != 1 {
 					t.Errorf("%s: exit code %d and %q, want %d and %q", tt.name, code, out, tt.code, tt.said)
 				}
 			}
@@ -312,6 +334,77 @@ func TestParent(t *testing.T) {
 					if time.Since(began) > time.Minute {
 						t.Fatal("the program lives on")
 					}
+				}
+			})
+		}
+	}
+}
+
+// The program is ended with all that it has started: what is stopped, what will not
+// hear, what has a session of its own, and what it does not know of any more.
+func TestEnd(t *testing.T) {
+	for _, s := range testers(t) {
+		for _, mount := range []string{"", "mount"} {
+			t.Run(s.name+" "+mount, func(t *testing.T) {
+				stray, want := "", 4
+				if mount != "" {
+					// Its parent has ended, and nothing but the namespace leads to it.
+					stray, want = `(setsid sh -c 'echo $$; trap "" TERM; while :; do sleep 0.05; done' &); sleep 0.2; `, 5
+				}
+				c := sh(stray + `trap 'exit 4' TERM
+					sh -c 'trap "" TERM; echo $$; while :; do sleep 0.05; done' &
+					setsid sh -c 'echo $$; sleep 1000' &
+					sh -c 'echo $$; kill -STOP $$; sleep 1000' &
+					sleep 0.5; echo 0; while :; do sleep 0.05; done`)
+				if mount != "" {
+					c.Mount = filepath.Join(folder(t, "/var/tmp"), mount)
+					if code, out := s.run(t, at(c)); code != 0 {
+						t.Fatalf("exit code %d: %s", code, out)
+					}
+				}
+				now := filepath.Join(folder(t, "/var/tmp"), "now")
+				cmd := s.command(c)
+				cmd.Env = []string{endingEnv + "=" + now}
+				cmd.Stderr = os.Stderr
+				out, err := cmd.StdoutPipe()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				var pids []int
+				for pid := -1; pid != 0; {
+					if _, err := fmt.Fscan(out, &pid); err != nil {
+						t.Fatal(err)
+					}
+					if pid != 0 && !alive(pid) {
+						t.Errorf("process %d does not live", pid)
+					}
+					pids = append(pids, pid)
+				}
+				if len(pids) != want {
+					t.Errorf("%d processes, want %d", len(pids)-1, want-1)
+				}
+				bystander := exec.Command("sleep", "1000")
+				if err := bystander.Start(); err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = bystander.Process.Kill(); _ = bystander.Wait() }()
+				if err := os.WriteFile(now, nil, 0o644); err != nil {
+					t.Fatal(err)
+				}
+				err = cmd.Wait()
+				if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 4 {
+					t.Errorf("it ends with %v, want the exit code of the program", err)
+				}
+				for _, pid := range pids[:len(pids)-1] {
+					if alive(pid) {
+						t.Errorf("process %d lives on", pid)
+					}
+				}
+				if !alive(bystander.Process.Pid) {
+					t.Error("somebody else's process was ended too")
 				}
 			})
 		}

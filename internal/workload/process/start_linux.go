@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"encoding/gob"
 	"errors"
 	"fmt"
@@ -25,9 +26,12 @@ type Process struct {
 	command  Command
 	terminal *terminal
 	conn     *net.UnixConn // to the stage; nil without one
-	started  chan error    // what fork returned
-	exited   chan Exit
-	signals  chan os.Signal
+	// namespace is the mount namespace of the program; nil without one. Held open,
+	// it is nobody else's, even when all that was in it has ended.
+	namespace *os.File
+	started   chan error // what fork returned
+	exited    chan Exit
+	signals   chan os.Signal
 
 	mu   sync.Mutex // held while pid is used, and when it ceases to be ours
 	pid  int
@@ -71,7 +75,7 @@ func (p *Process) Begin() error {
 		return fmt.Errorf("letting the program run: %w", err)
 	}
 	// The descriptor closes as the stage becomes the program.
-	if err := p.failure(); err != nil {
+	if err := p.failure(p.conn); err != nil {
 		return err
 	}
 	p.conn.Close()
@@ -82,6 +86,9 @@ func (p *Process) Begin() error {
 // Abandon ends what Prepare has begun, where the program does not run.
 func (p *Process) Abandon() {
 	signal.Stop(p.signals)
+	if p.namespace != nil {
+		p.namespace.Close()
+	}
 	if p.Files != nil {
 		p.Files.Close()
 	}
@@ -202,15 +209,18 @@ func (p *Process) enter() error {
 	if err != nil {
 		return fmt.Errorf("telling the stage what to start: %w", err)
 	}
-	folder, err := receive(ours)
+	folder, said, err := receive(ours)
 	if err != nil {
 		// What it says is better than that it said nothing else.
-		if why := p.failure(); why != nil {
+		if why := p.failure(io.MultiReader(bytes.NewReader(said), ours)); why != nil {
 			err = why
 		}
 		return refused(fmt.Errorf("making a mount namespace: %w", err))
 	}
 	defer folder.Close()
+	if p.namespace, err = os.Open("/proc/" + strconv.Itoa(p.pid) + "/ns/mnt"); err != nil {
+		return fmt.Errorf("holding the mount namespace: %w", err)
+	}
 	if p.Files, err = os.OpenRoot("/proc/self/fd/" + strconv.Itoa(int(folder.Fd()))); err != nil {
 		return fmt.Errorf("opening the folder of the files: %w", err)
 	}
@@ -228,9 +238,9 @@ func refused(err error) error {
 }
 
 // failure returns what the stage says went wrong, or nil if it says nothing.
-func (p *Process) failure() error {
+func (p *Process) failure(stage io.Reader) error {
 	var f failure
-	err := gob.NewDecoder(p.conn).Decode(&f)
+	err := gob.NewDecoder(stage).Decode(&f)
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET):
 		return nil
@@ -260,26 +270,30 @@ func socketPair() (*net.UnixConn, *os.File, error) {
 	return conn.(*net.UnixConn), theirs, nil
 }
 
-// receive gets a descriptor, and nothing else.
-func receive(conn *net.UnixConn) (*os.File, error) {
+// errSilent is that the stage has ended and not said why, as one that was killed.
+var errSilent = errors.New("the stage of it has ended without a word")
+
+// receive gets a descriptor, and nothing else. If something else comes, it
+// returns the beginning of that.
+func receive(conn *net.UnixConn) (*os.File, []byte, error) {
 	one, rights := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
 	n, m, _, _, err := conn.ReadMsgUnix(one, rights)
-	if err != nil {
-		return nil, err
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, nil, err
 	}
 	if n != 1 || one[0] != 0 || m == 0 {
-		return nil, io.ErrUnexpectedEOF
+		return nil, one[:n], errSilent
 	}
 	messages, err := unix.ParseSocketControlMessage(rights[:m])
 	if err != nil || len(messages) != 1 {
-		return nil, io.ErrUnexpectedEOF
+		return nil, nil, io.ErrUnexpectedEOF
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil || len(fds) != 1 {
-		return nil, io.ErrUnexpectedEOF
+		return nil, nil, io.ErrUnexpectedEOF
 	}
 	unix.CloseOnExec(fds[0])
-	return os.NewFile(uintptr(fds[0]), "files"), nil
+	return os.NewFile(uintptr(fds[0]), "files"), nil, nil
 }
 
 // KeepNothing sees to it that no descriptor but the three standard ones reaches a

@@ -18,7 +18,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
-	"syscall"
+	"sync"
 	"time"
 
 	"gatehouse.dev/gatehouse/internal/workload"
@@ -110,40 +110,39 @@ func (r *Run) inside(ctx context.Context, s *session.Session, way *way) (int, er
 	return r.keep(ctx, s, p, files), nil
 }
 
-// keep keeps the place of a process that runs, until it ends.
+// keep keeps the place of a process that runs, until it ends, and with it all that
+// it has started if its place was lost.
 func (r *Run) keep(ctx context.Context, s *session.Session, p *process.Process, files *files) int {
 	// The signals that end ctx are the process's from here on.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	ended, kept := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(kept)
-		s.Keep(ctx, files.write, func(why error) { r.lost(p, s.Name(), why, ended) })
-	}()
+	var work, ending sync.WaitGroup
+	work.Go(func() {
+		once := sync.OnceFunc(func() { ending.Go(func() { r.end(p) }) })
+		s.Keep(ctx, files.write, func(why error) { r.lost(s.Name(), why, once) })
+	})
 	exit := p.Wait()
-	close(ended)
 	cancel()
-	<-kept
+	work.Wait()
+	ending.Wait()
 	return exit.Code()
 }
 
-// lost tells the process that it is nobody any more.
-func (r *Run) lost(p *process.Process, pod string, why error, ended <-chan struct{}) {
+// lost has the process ended, which is nobody any more, unless it shall go on.
+func (r *Run) lost(pod string, why error, end func()) {
 	if r.GoOn {
 		r.Log.Error("the process has no good token any more and runs on, as --on-lost says", "pod", pod, "err", why)
 		return
 	}
 	r.Log.Error("the process has no good token any more and is ended, as --on-lost says", "pod", pod, "err", why)
-	// It fails only for a process that has ended.
-	_ = p.Signal(syscall.SIGTERM)
-	go func() {
-		select {
-		case <-ended:
-		case <-time.After(patience):
-			r.Log.Error("the process has not ended and is killed", "after", patience)
-			_ = p.Signal(syscall.SIGKILL)
-		}
-	}()
+	end()
+}
+
+// end ends the process and what it has started.
+func (r *Run) end(p *process.Process) {
+	if err := p.End(patience); err != nil {
+		r.Log.Error("not all of the process has ended: end it by hand", "err", err)
+	}
 }
 
 // command adds to the command what is told by the way to the server.
