@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	certificatesv1 "k8s.io/api/certificates/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"gatehouse.dev/gatehouse/internal/config"
 	"gatehouse.dev/gatehouse/internal/holding"
@@ -185,8 +184,7 @@ func (s *certSubject) order(cmd *cobra.Command) (*holding.Order, error) {
 
 // explainCert adds to an error what can be done about it.
 func explainCert(cmd *cobra.Command, err error) error {
-	hint := "name the server with --kubeconfig, as somebody who may create and get certificatesigningrequests"
-	status := apierrors.APIStatus(nil)
+	hint := mendAsking(err, "create and get certificatesigningrequests")
 	switch {
 	case errors.Is(err, holding.ErrDenied):
 		hint = "ask who has denied it; calling this again makes another request"
@@ -198,8 +196,6 @@ func explainCert(cmd *cobra.Command, err error) error {
 		hint = "ask for another one with gatehouse cert request"
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), strings.Contains(err.Error(), "nobody has approved"):
 		hint = "have it approved with kubectl certificate approve, and call this again: it goes on with the same request"
-	case errors.As(err, &status):
-		hint = "correct what the message names, or ask as somebody who may"
 	}
 	return &config.Problem{Where: cmd.CommandPath(), What: err.Error(), Mend: hint}
 }

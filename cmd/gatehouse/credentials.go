@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 
 	"gatehouse.dev/gatehouse/identity"
-	"gatehouse.dev/gatehouse/internal/config"
 	"gatehouse.dev/gatehouse/internal/register"
 	"gatehouse.dev/gatehouse/internal/server/asking"
 )
@@ -30,7 +29,7 @@ func newCredentialsCommand(stdout io.Writer) *cobra.Command {
 	return cmd
 }
 
-const mendAsking = "name the server with --kubeconfig, as somebody who may get and list credentials.gatehouse.dev"
+const mayReadCredentials = "get and list credentials.gatehouse.dev"
 
 func newCredentialsListCommand(stdout io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
@@ -60,7 +59,7 @@ ends first is at the top. Several flags choose what all of them fit.`,
 		defer stop()
 		page := shown.page(cmd, stdout)
 		if err := asker.Credentials(ctx, selector, page.show); err != nil {
-			return &config.Problem{Where: cmd.CommandPath(), What: err.Error(), Mend: mendAsking}
+			return explainAsking(cmd, err, mayReadCredentials)
 		}
 		return page.end()
 	}
@@ -94,7 +93,7 @@ latter to list them.`,
 		defer stop()
 		found, err := asker.Credential(ctx, args[0])
 		if err != nil {
-			return &config.Problem{Where: cmd.CommandPath(), What: err.Error(), Mend: mendAsking}
+			return explainAsking(cmd, err, mayReadCredentials)
 		}
 		page := shown.page(cmd, stdout)
 		page.single = true

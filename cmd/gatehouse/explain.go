@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"gatehouse.dev/gatehouse/internal/config"
 	"gatehouse.dev/gatehouse/internal/explain"
 	"gatehouse.dev/gatehouse/internal/server/asking"
 )
@@ -59,7 +58,7 @@ which rules nearly allow it.`,
 		defer stop()
 		found, err := tried.ask(ctx, asker, args)
 		if err != nil {
-			return &config.Problem{Where: cmd.CommandPath(), What: err.Error(), Mend: "name the server with --kubeconfig, as somebody who may get or create explanations.gatehouse.dev"}
+			return explainAsking(cmd, err, "get or create explanations.gatehouse.dev")
 		}
 		if format == "json" {
 			encoder := json.NewEncoder(stdout)

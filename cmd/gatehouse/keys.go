@@ -39,7 +39,8 @@ func newKeysListCommand(asker *asking.Asker, stdout io.Writer) *cobra.Command {
 		Short: "List the keys, and where each is in its life",
 		Args:  noCommand,
 	}
-	addKeysOutput(cmd, stdout, func(ctx context.Context) (*server.SigningKeys, error) { return asker.Keys(ctx) })
+	cmd.Example = "  gatehouse keys list -o json"
+	addKeysOutput(cmd, stdout, "get the path "+server.KeysPath, func(ctx context.Context) (*server.SigningKeys, error) { return asker.Keys(ctx) })
 	return cmd
 }
 
@@ -56,7 +57,7 @@ discovery documents, and after two seconds where it has none.`,
 		Args: noCommand,
 	}
 	cmd.Flags().DurationVar(&wait, "wait", 0, "How long to publish the key before it signs, if longer than was promised.")
-	addKeysOutput(cmd, stdout, func(ctx context.Context) (*server.SigningKeys, error) {
+	addKeysOutput(cmd, stdout, "post to the path "+server.KeysPath+"/rotate", func(ctx context.Context) (*server.SigningKeys, error) {
 		return asker.RotateKeys(ctx, server.KeyRotation{Wait: wait.String()})
 	})
 	return cmd
@@ -79,15 +80,18 @@ which others may not know yet who verify tokens by a copy of the key set.`,
 		},
 	}
 	cmd.Flags().BoolVar(&r.Now, "now", false, "Withdraw the key: refuse its tokens, good or not.")
-	addKeysOutput(cmd, stdout, func(ctx context.Context) (*server.SigningKeys, error) {
+	cmd.Example = `  gatehouse keys retire KqhQ0o
+  gatehouse keys retire KqhQ0o --now   # it has leaked`
+	addKeysOutput(cmd, stdout, "post to the path "+server.KeysPath+"/retire", func(ctx context.Context) (*server.SigningKeys, error) {
 		r.ID = cmd.Flags().Arg(0)
 		return asker.RetireKey(ctx, r)
 	})
 	return cmd
 }
 
-// addKeysOutput has a command print the keys that do returns.
-func addKeysOutput(cmd *cobra.Command, stdout io.Writer, do func(context.Context) (*server.SigningKeys, error)) {
+// addKeysOutput has a command print the keys that do returns. Right is what its
+// caller has to be allowed.
+func addKeysOutput(cmd *cobra.Command, stdout io.Writer, right string, do func(context.Context) (*server.SigningKeys, error)) {
 	output := addOutput(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := output.check(cmd); err != nil {
@@ -97,7 +101,7 @@ func addKeysOutput(cmd *cobra.Command, stdout io.Writer, do func(context.Context
 		defer stop()
 		keys, err := do(ctx)
 		if err != nil {
-			return explainServer(err)
+			return explainAsking(cmd, err, right)
 		}
 		return output.write(stdout, signingKeys(*keys))
 	}

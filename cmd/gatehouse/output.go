@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+	"sigs.k8s.io/yaml"
 )
 
 // An output is the flag -o of what can be printed for people and for programs.
@@ -19,22 +20,29 @@ type table interface{ table(io.Writer) error }
 
 func addOutput(cmd *cobra.Command) *output {
 	o := &output{}
-	cmd.Flags().StringVarP(&o.format, "output", "o", "table", "The format: table or json.")
+	cmd.Flags().StringVarP(&o.format, "output", "o", "table", "The format: table, json or yaml.")
 	return o
 }
 
 func (o *output) check(cmd *cobra.Command) error {
-	if slices.Contains([]string{"table", "json"}, o.format) {
+	if slices.Contains([]string{"table", "json", "yaml"}, o.format) {
 		return nil
 	}
-	return usage(cmd, fmt.Sprintf("there is no format %q", o.format), "choose -o table or -o json")
+	return usage(cmd, fmt.Sprintf("there is no format %q", o.format), "choose -o table, -o json or -o yaml")
 }
 
 func (o *output) write(w io.Writer, v table) error {
-	if o.format == "json" {
+	switch o.format {
+	case "json":
 		encoder := json.NewEncoder(w)
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(v)
+	case "yaml":
+		text, err := yaml.Marshal(v)
+		if err == nil {
+			_, err = w.Write(text)
+		}
+		return err
 	}
 	return v.table(w)
 }

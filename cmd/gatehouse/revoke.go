@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -112,12 +114,13 @@ func (r *revoking) make(cmd *cobra.Command, stdout io.Writer, kind string, s v1a
 	}
 	found, err := r.asker.Revoke(ctx, made, r.dryRun)
 	if err != nil {
-		return &config.Problem{Where: cmd.CommandPath(), What: err.Error(), Mend: mendRevoking}
+		if errors.Is(err, context.Canceled) {
+			return &config.Problem{Where: cmd.CommandPath(), What: err.Error(), Mend: "kubectl get revocations shows whether it was made before the interruption"}
+		}
+		return explainAsking(cmd, err, "create revocations.gatehouse.dev; see gatehouse revoke --help")
 	}
 	return r.print(stdout, found)
 }
-
-const mendRevoking = "name the server with --kubeconfig, as somebody who may create revocations.gatehouse.dev; see gatehouse revoke --help"
 
 func (r *revoking) print(stdout io.Writer, found *v1alpha1.Revocation) error {
 	switch r.out {

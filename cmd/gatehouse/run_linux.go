@@ -20,6 +20,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"gatehouse.dev/gatehouse/internal/config"
@@ -125,7 +126,7 @@ func (f *runFlags) check(cmd *cobra.Command, args []string) error {
 func (f *runFlags) run(cmd *cobra.Command, args []string) error {
 	path, err := exec.LookPath(args[0])
 	if err != nil {
-		return exitError{cannotStart(err), err}
+		return exitError{cannotStart(err), &config.Problem{Where: cmd.CommandPath(), What: err.Error(), Mend: "name a program that is in PATH, or its path"}}
 	}
 	as, err := f.resolveUser()
 	if err != nil {
@@ -228,12 +229,25 @@ func cannotStart(err error) int {
 
 // explainRun adds to an error what can be done about it.
 func explainRun(cmd *cobra.Command, err error) error {
-	mend := "see that the caller has the ClusterRole gatehouse:workload-runner in the namespace, and that the service account is there"
-	if errors.Is(err, process.ErrNotAllowed) {
-		mend = "run it as root, let users have user namespaces, or use --token-dir"
-	}
-	if _, ok := errors.AsType[*process.StartError](err); ok {
+	const right = "have the ClusterRole gatehouse:workload-runner in the namespace"
+	mend := mendAsking(err, right)
+	_, program := errors.AsType[*process.StartError](err)
+	place, misplaced := errors.AsType[*process.PlaceError](err)
+	switch {
+	case program:
 		mend = "see that the file is there, and is a program for this machine"
+	case errors.Is(err, process.ErrNotAllowed):
+		mend = "run it as root, let users have user namespaces, or use --token-dir"
+	case misplaced:
+		mend = "see that " + place.Mount + " is a folder or can be made one, or use --token-dir"
+	case errors.Is(err, runner.ErrTokenDir):
+		mend = "name a folder of your own with --token-dir, that nobody else may write to, one for each process"
+	case errors.Is(err, runner.ErrWay):
+		mend = "choose another with --kubeconfig or --context: https://HOST:PORT without a path, a proxy or another name in the certificate"
+	case apierrors.IsAlreadyExists(err):
+		mend = "choose another --name; one that was killed frees its name 30 s later"
+	case apierrors.IsForbidden(err), apierrors.IsNotFound(err):
+		mend = "see that the caller has the ClusterRole gatehouse:workload-runner in the namespace, and that the service account is there"
 	}
 	return &config.Problem{Where: cmd.CommandPath(), What: err.Error(), Mend: mend}
 }

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -19,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"gatehouse.dev/gatehouse/internal/api/explanation"
+	"gatehouse.dev/gatehouse/internal/door"
 	"gatehouse.dev/gatehouse/internal/explain"
 )
 
@@ -59,6 +59,17 @@ func (a *Asker) explain(ctx context.Context, method, path string, body []byte) (
 	}
 	return &found, nil
 }
+
+// A Refusal is an answer of the server that is no good.
+type Refusal struct {
+	Code    int
+	Message string
+	// RequestID is by what gatehouse explain finds out why; "" if the server has
+	// given none.
+	RequestID string
+}
+
+func (r *Refusal) Error() string { return r.Message }
 
 // A server is one that is asked.
 type server struct {
@@ -119,11 +130,13 @@ func read(response *http.Response, into any) error {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
 	if response.StatusCode != http.StatusOK && response.StatusCode != http.StatusCreated {
+		refusal := &Refusal{Code: response.StatusCode, RequestID: response.Header.Get(door.RequestIDHeader)}
 		var status metav1.Status
 		if json.Unmarshal(text, &status) != nil || status.Message == "" {
-			return fmt.Errorf("the server answers %s", response.Status)
+			status.Message = "the server answers " + response.Status
 		}
-		return errors.New(status.Message)
+		refusal.Message = status.Message
+		return refusal
 	}
 	if err := json.Unmarshal(text, into); err != nil {
 		return fmt.Errorf("reading the answer: %w", err)

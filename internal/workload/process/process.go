@@ -71,5 +71,15 @@ func (e *StartError) Error() string { return fmt.Sprintf("starting %s: %v", e.Pa
 
 func (e *StartError) Unwrap() error { return e.Err }
 
+// A PlaceError says that the files could not be put where the program looks.
+type PlaceError struct {
+	Mount string
+	Err   error
+}
+
+func (e *PlaceError) Error() string { return fmt.Sprintf("making a mount namespace: %v", e.Err) }
+
+func (e *PlaceError) Unwrap() error { return e.Err }
+
 // ErrNotAllowed is that this system lets this user have no mount namespace.
 var ErrNotAllowed = errors.New("a mount namespace is not allowed here")

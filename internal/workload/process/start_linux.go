@@ -213,9 +213,9 @@ func (p *Process) enter() error {
 	if err != nil {
 		// What it says is better than that it said nothing else.
 		if why := p.failure(io.MultiReader(bytes.NewReader(said), ours)); why != nil {
-			err = why
+			return refused(why)
 		}
-		return refused(fmt.Errorf("making a mount namespace: %w", err))
+		return refused(&PlaceError{Mount: p.command.Mount, Err: err})
 	}
 	defer folder.Close()
 	if p.namespace, err = os.Open("/proc/" + strconv.Itoa(p.pid) + "/ns/mnt"); err != nil {
@@ -249,7 +249,7 @@ func (p *Process) failure(stage io.Reader) error {
 	case f.Exec:
 		return &StartError{Path: p.command.Path, Err: f.error()}
 	}
-	return f.error()
+	return &PlaceError{Mount: p.command.Mount, Err: f.error()}
 }
 
 // socketPair returns two ends of a connection, of which only a child that is

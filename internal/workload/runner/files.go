@@ -13,6 +13,9 @@ import (
 	"gatehouse.dev/gatehouse/internal/workload/payload"
 )
 
+// ErrTokenDir is that --token-dir is none that a token may be put into.
+var ErrTokenDir = errors.New("--token-dir")
+
 // files are what the process reads.
 type files struct {
 	way       *way
@@ -32,15 +35,15 @@ func (r *Run) files(w *way) (*files, error) {
 		return f, nil
 	}
 	if err := os.MkdirAll(r.TokenDir, 0o700); err != nil {
-		return nil, fmt.Errorf("making --token-dir: %w", err)
+		return nil, fmt.Errorf("making %w: %w", ErrTokenDir, err)
 	}
 	root, err := os.OpenRoot(r.TokenDir)
 	if err != nil {
-		return nil, fmt.Errorf("opening --token-dir: %w", err)
+		return nil, fmt.Errorf("opening %w: %w", ErrTokenDir, err)
 	}
 	f.dir = payload.Dir{Root: root, Mode: 0o600}
 	if err := f.own(r); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening --token-dir: %w", err), f.close())
+		return nil, errors.Join(fmt.Errorf("opening %w: %w", ErrTokenDir, err), f.close())
 	}
 	return f, nil
 }

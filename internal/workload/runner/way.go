@@ -20,6 +20,9 @@ import (
 // kubeconfigName is the file in --token-dir for programs that take one.
 const kubeconfigName = "kubeconfig"
 
+// ErrWay is that the server cannot be told in the words of a cluster.
+var ErrWay = errors.New("a program in a cluster could not use the server of the kubeconfig")
+
 // A way is how the server is reached: by this process with its own credentials,
 // and by the program with the token.
 type way struct {
@@ -45,7 +48,7 @@ func (r *Run) find() (*way, error) {
 	}
 	w := &way{config: config, namespace: namespace}
 	if w.host, w.port, err = reachable(config); err != nil {
-		return nil, fmt.Errorf("a program in a cluster could not use the server of the kubeconfig: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrWay, err)
 	}
 	files := append([]string{r.Kubeconfig, config.KeyFile, config.BearerTokenFile, filepath.Join(homedir.HomeDir(), clientcmd.RecommendedHomeDir, clientcmd.RecommendedFileName)}, rules.Precedence...)
 	for _, name := range files {
