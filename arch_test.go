@@ -69,6 +69,7 @@ var sideways = []edge{
 	{"internal/api", "internal/api/..."},
 	{"internal/server", "internal/config"},
 	{"internal/server", "internal/door"},
+	{"internal/server/asking", "internal/door"},
 	{"test/...", "test/..."},
 }
 

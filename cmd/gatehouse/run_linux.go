@@ -193,10 +193,11 @@ func (f *runFlags) resolveUser() (*user.User, error) {
 		return nil, nil
 	}
 	found, err := user.Lookup(f.user)
+	if _, number := strconv.ParseUint(f.user, 10, 32); err != nil && number == nil {
+		found, err = user.LookupId(f.user)
+	}
 	if err != nil {
-		if found, err = user.LookupId(f.user); err != nil {
-			return nil, err
-		}
+		return nil, err
 	}
 	groups, err := found.GroupIds()
 	if err != nil {
