@@ -67,6 +67,8 @@ var sideways = []edge{
 	{"internal/outcall", "internal/turns"},
 	{"internal/tarpit", "internal/turns"},
 	{"internal/api", "internal/api/..."},
+	{"internal/api/credential", "internal/api/answer"},
+	{"internal/api/explanation", "internal/api/answer"},
 	{"internal/server", "internal/config"},
 	{"internal/server", "internal/door"},
 	{"internal/server/asking", "internal/door"},

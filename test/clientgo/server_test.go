@@ -15,7 +15,7 @@ func TestServer(t *testing.T) {
 		"list": testList, "tables": testTables, "selectors": testSelectors,
 		"watch": testWatch, "dry run": testDryRun, "field validation": testFieldValidation, "names": testNames,
 		"immutable": testImmutable, "delete": testDelete, "namespaces": testNamespaces, "pods": testPods, "csr": testCSR, "rbac": testRBAC,
-		"discovery": testDiscovery, "openapi": testOpenAPI, "health": testHealth,
+		"discovery": testDiscovery, "own": testOwn, "openapi": testOpenAPI, "health": testHealth,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

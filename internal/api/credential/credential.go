@@ -13,7 +13,6 @@ package credential
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,6 +28,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"gatehouse.dev/gatehouse/internal/api/answer"
 	"gatehouse.dev/gatehouse/internal/etcd/ledger"
 	"gatehouse.dev/gatehouse/internal/register"
 )
@@ -78,17 +78,14 @@ func (h *Handler) Serves(path string) bool {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name, named := strings.CutPrefix(r.URL.Path, Path+"/")
 	query := r.URL.Query()
-	form, ok := formOf(r.Header.Values("Accept"))
-	var err error
+	form, err := answer.FormOf(r, resource(), true)
 	switch watch, _ := strconv.ParseBool(query.Get("watch")); {
 	case r.Method != http.MethodGet:
 		w.Header().Set("Allow", http.MethodGet)
 		err = apierrors.NewMethodNotSupported(resource(), strings.ToLower(r.Method))
 	case watch:
 		err = apierrors.NewMethodNotSupported(resource(), "watch")
-	case !ok:
-		err = apierrors.NewGenericServerResponse(http.StatusNotAcceptable, "get", resource(), "",
-			"only application/json is served, and the Table of meta.k8s.io/v1 in it", 0, true)
+	case err != nil:
 	case named:
 		err = h.get(w, r, name, form)
 	default:
@@ -103,7 +100,7 @@ func resource() schema.GroupResource {
 	return schema.GroupResource{Group: register.Group, Resource: register.Resource}
 }
 
-func (h *Handler) get(w http.ResponseWriter, r *http.Request, name string, form form) error {
+func (h *Handler) get(w http.ResponseWriter, r *http.Request, name string, form answer.Form) error {
 	entry, err := h.register.Find(r.Context(), name)
 	if err != nil {
 		return err
@@ -112,17 +109,17 @@ func (h *Handler) get(w http.ResponseWriter, r *http.Request, name string, form 
 		return apierrors.NewNotFound(resource(), name)
 	}
 	page := newWriter(w, form, includedIn(r.URL.Query()), time.Now())
-	if form == asTable {
+	if form == answer.Table {
 		if err := page.show([]*register.Entry{entry}); err != nil {
 			return err
 		}
 		return page.end(metav1.ListMeta{ResourceVersion: strconv.FormatInt(entry.Revision, 10)})
 	}
-	write(w, http.StatusOK, entry.Object())
+	answer.Write(w, http.StatusOK, entry.Object())
 	return nil
 }
 
-func (h *Handler) list(w http.ResponseWriter, r *http.Request, asked url.Values, form form) error {
+func (h *Handler) list(w http.ResponseWriter, r *http.Request, asked url.Values, form answer.Form) error {
 	now := time.Now()
 	query, some, err := queryOf(asked, now)
 	if err != nil {
@@ -177,7 +174,6 @@ func queryOf(asked url.Values, now time.Time) (q register.Query, some bool, err 
 
 // fail answers with a Status. What went wrong in here is for the log.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
-	var told apierrors.APIStatus
 	switch {
 	case errors.Is(err, errBegun) && r.Context().Err() != nil:
 		panic(http.ErrAbortHandler) // the caller is gone, or out of time
@@ -185,25 +181,11 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 		h.log.ErrorContext(r.Context(), "listing credentials: the answer is cut off", "err", err)
 		panic(http.ErrAbortHandler) // the only way to say that the rest is missing
 	case errors.Is(err, register.ErrContinue):
-		told = apierrors.NewBadRequest(err.Error())
+		err = apierrors.NewBadRequest(err.Error())
 	case errors.Is(err, ledger.ErrGone):
-		told = apierrors.NewResourceExpired("the list has changed too much since it was begun: begin it anew, without a continue token")
-	case !errors.As(err, &told):
+		err = apierrors.NewResourceExpired("the list has changed too much since it was begun: begin it anew, without a continue token")
+	}
+	if !answer.Fail(w, err, apierrors.NewServiceUnavailable("the register of credentials could not be read")) {
 		h.log.ErrorContext(r.Context(), "reading the register of credentials", "err", err)
-		told = apierrors.NewServiceUnavailable("the register of credentials could not be read")
 	}
-	status := told.Status()
-	status.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
-	write(w, int(status.Code), &status)
-}
-
-func write(w http.ResponseWriter, code int, body any) {
-	text, err := json.Marshal(body)
-	if err != nil {
-		http.Error(w, "encoding the answer", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	_, _ = w.Write(append(text, '\n')) // fails only if the caller is gone
 }

@@ -5,47 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"mime"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"gatehouse.dev/gatehouse/internal/api/answer"
 	"gatehouse.dev/gatehouse/internal/register"
 )
-
-// A form is what an answer looks like.
-type form int
-
-const (
-	asObjects form = iota
-	asTable
-)
-
-// formOf returns the first form of a request's Accept that is served, and whether
-// there is one.
-func formOf(accept []string) (form, bool) {
-	if len(accept) == 0 {
-		return asObjects, true
-	}
-	for clause := range strings.SplitSeq(strings.Join(accept, ","), ",") {
-		kind, params, err := mime.ParseMediaType(clause)
-		if err != nil || kind != "application/json" && kind != "application/*" && kind != "*/*" {
-			continue
-		}
-		switch params["as"] {
-		case "":
-			return asObjects, true
-		case "Table":
-			if params["g"] == metav1.GroupName && params["v"] == "v1" {
-				return asTable, true
-			}
-		}
-	}
-	return 0, false
-}
 
 // includedIn returns what the rows of a table are to have besides their cells.
 func includedIn(query url.Values) metav1.IncludeObjectPolicy {
@@ -65,14 +33,14 @@ var errBegun = errors.New("after the answer has begun")
 type writer struct {
 	to      http.ResponseWriter
 	out     *bufio.Writer
-	form    form
+	form    answer.Form
 	include metav1.IncludeObjectPolicy
 	now     time.Time
 	written int
 	begun   bool
 }
 
-func newWriter(w http.ResponseWriter, f form, include metav1.IncludeObjectPolicy, now time.Time) *writer {
+func newWriter(w http.ResponseWriter, f answer.Form, include metav1.IncludeObjectPolicy, now time.Time) *writer {
 	return &writer{to: w, out: bufio.NewWriterSize(w, 32<<10), form: f, include: include, now: now}
 }
 
@@ -82,7 +50,7 @@ func (w *writer) begin() error {
 	}
 	w.begun = true
 	w.to.Header().Set("Content-Type", "application/json")
-	if w.form == asTable {
+	if w.form == answer.Table {
 		columns, err := json.Marshal(Columns())
 		if err != nil {
 			return fmt.Errorf("encoding the columns: %w", err)
@@ -101,7 +69,7 @@ func (w *writer) show(entries []*register.Entry) error {
 	}
 	for _, e := range entries {
 		var item any = e.Object()
-		if w.form == asTable {
+		if w.form == answer.Table {
 			item = w.row(e)
 		}
 		text, err := json.Marshal(item)

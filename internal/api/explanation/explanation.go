@@ -13,7 +13,6 @@ package explanation
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +26,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	kubejson "sigs.k8s.io/json"
 
+	"gatehouse.dev/gatehouse/internal/api/answer"
 	"gatehouse.dev/gatehouse/internal/explain"
 )
 
@@ -81,12 +81,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, err)
 		return
 	}
-	write(w, code, found)
+	answer.Write(w, code, found)
 }
 
 func (h *Handler) answer(w http.ResponseWriter, r *http.Request) (*explain.Explanation, int, error) {
 	name, named := strings.CutPrefix(r.URL.Path, path+"/")
+	_, err := answer.FormOf(r, resource(), false)
 	switch {
+	case err != nil:
+		return nil, 0, err
 	case named && r.Method == http.MethodGet:
 		found, err := h.explainer.Find(r.Context(), name)
 		return found, http.StatusOK, err
@@ -155,25 +158,10 @@ func read(w http.ResponseWriter, r *http.Request) (*explain.Explanation, error) 
 
 // fail answers with a Status. What went wrong in here is for the log.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
-	var told apierrors.APIStatus
 	if bad, ok := errors.AsType[explain.BadRequest](err); ok {
-		told = apierrors.NewBadRequest(bad.Error())
-	} else if !errors.As(err, &told) {
+		err = apierrors.NewBadRequest(bad.Error())
+	}
+	if !answer.Fail(w, err, apierrors.NewInternalError(errors.New("the store could not be asked"))) {
 		h.log.ErrorContext(r.Context(), "explaining a request", "err", err)
-		told = apierrors.NewInternalError(errors.New("the store could not be asked"))
 	}
-	status := told.Status()
-	status.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
-	write(w, int(status.Code), &status)
-}
-
-func write(w http.ResponseWriter, code int, body any) {
-	text, err := json.Marshal(body)
-	if err != nil {
-		http.Error(w, "encoding the answer", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	_, _ = w.Write(append(text, '\n')) // fails only if the caller is gone
 }

@@ -162,6 +162,28 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
+// There is JSON alone: who prefers another encoding gets it as the second best, or
+// is told so.
+func TestEncodings(t *testing.T) {
+	h := handler(t, nothing{})
+	for accept, code := range map[string]int{
+		"application/vnd.kubernetes.protobuf,application/json":                     201,
+		"application/json;as=Table;v=v1;g=meta.k8s.io,application/json":            201,
+		"application/vnd.kubernetes.protobuf":                                      406,
+		"application/yaml":                                                         406,
+		"application/json;as=Table;v=v1;g=meta.k8s.io":                             406,
+		"application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io, text/plain": 406,
+	} {
+		r := httptest.NewRequest("POST", all, strings.NewReader(of(`{"token":"good"}`)))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Accept", accept)
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != code || w.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %d %s, want %d", accept, w.Code, w.Body, code)
+		}
+	}
+}
+
 // That there is no record never means that nothing has happened.
 func TestAbsence(t *testing.T) {
 	w := ask(handler(t, nothing{}), "GET", all+"/none", "")

@@ -13,12 +13,10 @@ package tokencleaner
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/cache"
 
 	"gatehouse.dev/gatehouse/authn/bootstrap"
@@ -34,6 +32,7 @@ type Controller struct {
 
 // Run works until ctx is done, and then returns nil.
 func (c *Controller) Run(ctx context.Context) error {
+	ending := &controller.Ending[*corev1.Secret]{What: "bootstrap token", Cache: c.Secrets, Store: c.Store, Left: left, Log: c.Log}
 	loop := controller.Loop[string]{
 		Sources: []controller.Source[string]{
 			controller.Watch(c.Secrets, func(s *corev1.Secret) []string {
@@ -43,59 +42,36 @@ func (c *Controller) Run(ctx context.Context) error {
 				return []string{s.Name}
 			}),
 		},
-		Sync: c.sync,
-		Log:  c.Log,
+		Sync: func(ctx context.Context, name string) error {
+			c.warn(ctx, name)
+			return ending.Sync(ctx, bootstrap.Namespace, name)
+		},
+		Log: c.Log,
 	}
 	return loop.Run(ctx)
 }
 
-// sync deletes the token Secret of a name if it has expired, and otherwise comes
-// back when it will have.
-func (c *Controller) sync(ctx context.Context, name string) error {
-	cached, ok := controller.Cached[*corev1.Secret](c.Secrets, bootstrap.Namespace, name)
-	if !ok {
-		return nil
+// warn tells of a token that never expires.
+func (c *Controller) warn(ctx context.Context, name string) {
+	secret, ok := controller.Cached[*corev1.Secret](c.Secrets, bootstrap.Namespace, name)
+	if !ok || !isToken(secret) {
+		return
 	}
-	if _, ends := read(cached).Expiration(); !ends && isToken(cached) {
+	if _, ends := read(secret).Expiration(); !ends {
 		c.Log.WarnContext(ctx, "a bootstrap token never expires: write an expiration into its Secret, or delete it when it has done its work", "secret", name)
 	}
-	if err := waiting(cached); err != nil || !due(cached) {
-		return err
-	}
-	secret, err := c.Store.Get(ctx, bootstrap.Namespace, name)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("looking at a bootstrap token that has expired: %w", err)
-	}
-	if err := waiting(secret); err != nil || !due(secret) {
-		return err
-	}
-	err = c.Store.Delete(ctx, bootstrap.Namespace, name, controller.Exactly(secret))
-	// If it changed since, that is an event, and it will be judged as it is then.
-	if err := controller.Ignore(err, apierrors.IsNotFound, apierrors.IsConflict); err != nil {
-		return fmt.Errorf("deleting a bootstrap token that has expired: %w", err)
-	}
-	if err == nil {
-		c.Log.InfoContext(ctx, "deleted a bootstrap token that has expired", "secret", name)
-	}
-	return nil
 }
 
-// due reports whether a Secret is that of a token that has expired, and is not
-// being deleted yet.
-func due(s *corev1.Secret) bool {
-	return isToken(s) && s.DeletionTimestamp == nil && read(s).Expired(time.Now())
-}
-
-// waiting says when to come back to the Secret of a token that will expire.
-func waiting(s *corev1.Secret) error {
+// left is how long the token of a Secret is good still, if it is one and expires.
+func left(s *corev1.Secret) (time.Duration, bool) {
+	switch {
+	case !isToken(s):
+		return 0, false
+	case read(s).Expired(time.Now()):
+		return 0, true
+	}
 	end, ends := read(s).Expiration()
-	if left := time.Until(end); isToken(s) && ends && left > 0 {
-		return &controller.Again{After: left, Reason: "the token has not expired"}
-	}
-	return nil
+	return time.Until(end), ends
 }
 
 func isToken(s *corev1.Secret) bool {
