@@ -9,11 +9,29 @@ import (
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/compact"
+	"gatehouse.dev/gatehouse/internal/flight"
 )
 
 // lookAgain is how long a claim counts that was kept elsewhere. Nobody tells us
 // when it changes; Kubernetes keeps any token so long.
 const lookAgain = 10 * time.Second
+
+// fetchLimit is how long a claim is fetched at most, its turn and the keys of who
+// vouches for it included.
+const fetchLimit = 30 * time.Second
+
+// elsewhere is what it takes to get a claim that is kept elsewhere: whoever may
+// vouch for it, and what is being fetched for all who want it.
+type elsewhere struct {
+	issuers  map[string]*Issuer
+	fetching *flight.Group[fetch, *kept]
+}
+
+// A fetch is for one token of an issuer. Another configuration has another one.
+type fetch struct {
+	by     *Issuer
+	digest string
+}
 
 // kept is a claim that was kept elsewhere, as the only member of its object, and
 // the token that it was in.
@@ -27,9 +45,9 @@ type kept struct {
 // (OpenID Connect Core 1.0 section 5.6.2), and returns where it was, or nil.
 // The token was verified, so it is the issuer who says where to look; still,
 // what is fetched is up to Fetch, and only issuers that are configured may
-// vouch for it.
-func (i *Issuer) expand(ctx context.Context, c *Claims, all map[string]*Issuer, now time.Time) (*kept, error) {
-	endpoint, accessToken, err := i.whereElse(c.object)
+// vouch for it. However many present the token, it is fetched once at a time.
+func (i *Issuer) expand(ctx context.Context, t token, c *Claims, other elsewhere, now time.Time) (*kept, error) {
+	endpoint, accessToken, err := i.whereElse(t.claims)
 	if err != nil {
 		return nil, fmt.Errorf("could not expand distributed claims: %w", err)
 	}
@@ -42,13 +60,22 @@ func (i *Issuer) expand(ctx context.Context, c *Claims, all map[string]*Issuer, 
 	if authn.IsRehearsal(ctx) {
 		return nil, fmt.Errorf("the claim %q is kept elsewhere, and would be fetched from there", i.Distributed)
 	}
-	text, err := i.Fetch(ctx, endpoint, accessToken)
+	found, err := other.fetching.Do(ctx, fetch{i, t.Digest()}, fetchLimit, func(ctx context.Context) (*kept, error) {
+		text, err := i.Fetch(ctx, endpoint, accessToken)
+		if err != nil {
+			return nil, fmt.Errorf("while getting distributed claim %q: %w", i.Distributed, err)
+		}
+		found, err := i.readElsewhere(ctx, text, other.issuers, now)
+		if err != nil {
+			return nil, fmt.Errorf("verify distributed claim token: %w", err)
+		}
+		return found, nil
+	})
 	if err != nil {
-		return nil, fmt.Errorf("while getting distributed claim %q: %w", i.Distributed, err)
-	}
-	found, err := i.readElsewhere(ctx, text, all, now)
-	if err != nil {
-		return nil, fmt.Errorf("verify distributed claim token: %w", err)
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("while getting distributed claim %q: the caller did not wait for it", i.Distributed)
+		}
+		return nil, err
 	}
 	c.elsewhere = found.claim
 	return found, nil
@@ -56,7 +83,8 @@ func (i *Issuer) expand(ctx context.Context, c *Claims, all map[string]*Issuer, 
 
 // readElsewhere verifies the token that was fetched, and takes the claim.
 func (i *Issuer) readElsewhere(ctx context.Context, text string, all map[string]*Issuer, now time.Time) (*kept, error) {
-	t, err := parse(ctx, text)
+	// Not with ctx, in which whoever came first has what he reads.
+	t, err := parse(context.Background(), text)
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,7 @@ import (
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/compact"
+	"gatehouse.dev/gatehouse/internal/flight"
 )
 
 const (
@@ -72,7 +73,8 @@ type Issuer struct {
 	// 1.0 section 5.6.2), or "" if none may.
 	Distributed string
 	// Fetch returns the token with that claim, which endpoint gives for
-	// accessToken. Without it such claims are refused.
+	// accessToken. Without it such claims are refused. It is not called while it
+	// is at work for the same token.
 	Fetch func(ctx context.Context, endpoint, accessToken string) (string, error)
 	// Verified, which may be nil, is told of every token of the issuer that was
 	// looked at: how long that took, and whether it was refused.
@@ -95,6 +97,7 @@ type Verifier struct {
 	audiences []string
 	current   atomic.Pointer[map[string]*Issuer]
 	inForce   authn.Generation
+	fetching  flight.Group[fetch, *kept]
 	// tellForeign is the method foreign, as a value that is made once.
 	tellForeign func(issuer string) (string, []authn.Check)
 }
@@ -193,7 +196,7 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 		})
 	}
 	start := time.Now()
-	res, err := issuer.verify(ctx, t, issuers, start)
+	res, err := issuer.verify(ctx, t, elsewhere{issuers, &v.fetching}, start)
 	if issuer.Verified != nil && !authn.IsRehearsal(ctx) {
 		issuer.Verified(time.Since(start), err)
 	}
@@ -223,7 +226,7 @@ func parse(ctx context.Context, text string) (token, error) {
 
 // verify settles whether the token is good, and who it is about. What costs
 // least is looked at first.
-func (i *Issuer) verify(ctx context.Context, t token, all map[string]*Issuer, now time.Time) (*authn.Result, error) {
+func (i *Issuer) verify(ctx context.Context, t token, other elsewhere, now time.Time) (*authn.Result, error) {
 	trial := trial{i, t, now}
 	if err := trial.accepts(); err != nil {
 		return nil, err
@@ -233,13 +236,13 @@ func (i *Issuer) verify(ctx context.Context, t token, all map[string]*Issuer, no
 		return nil, trial.unproved(err)
 	}
 	claims := &Claims{object: t.claims}
-	elsewhere, err := i.expand(ctx, claims, all, now)
+	gathered, err := i.expand(ctx, t, claims, other, now)
 	if err != nil {
 		return nil, trial.unnamed(err, authn.Unavailable, mendElsewhere)
 	}
 	who := &identity.Identity{Credential: i.credential(t, proof.key)}
-	if elsewhere != nil {
-		who.Credential.Beside = &elsewhere.token
+	if gathered != nil {
+		who.Credential.Beside = &gathered.token
 	}
 	if id := who.Credential.ID; id != "" {
 		who.Extra = map[string][]string{identity.CredentialIDKey: {id}}
@@ -253,8 +256,8 @@ func (i *Issuer) verify(ctx context.Context, t token, all map[string]*Issuer, no
 	who.Groups = identity.WithAuthenticated(who.Name, who.Groups)
 	res := &authn.Result{Identity: who, Rests: make([]authn.Stamp, 0, usualRests)}
 	proof.carry(res)
-	if elsewhere != nil {
-		elsewhere.proof.carry(res)
+	if gathered != nil {
+		gathered.proof.carry(res)
 	}
 	return res, nil
 }

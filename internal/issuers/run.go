@@ -5,8 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"gatehouse.dev/gatehouse/authn/jwt"
 	"gatehouse.dev/gatehouse/internal/jose"
 	"gatehouse.dev/gatehouse/internal/keyset"
+	"gatehouse.dev/gatehouse/internal/outcall"
 )
 
 const (
@@ -29,7 +28,8 @@ type source struct {
 	set    *keyset.Set
 	keys   *jwt.Keys
 	client *keyset.Client
-	stop   context.CancelFunc // nil before it runs
+	gates  map[string]*outcall.Gate // by the origins that claims may come from
+	stop   context.CancelFunc       // nil before it runs
 }
 
 // prepare returns the sources of a configuration: those that are there already,
@@ -55,7 +55,7 @@ func (l *Live) prepare(doc *Document) (map[string]*source, error) {
 }
 
 func (l *Live) newSource(issuer, discoveryURL string, client *keyset.Client) *source {
-	s := &source{keys: new(jwt.Keys), client: client}
+	s := &source{keys: new(jwt.Keys), client: client, gates: l.gates(issuer)}
 	down := false
 	s.set = keyset.New(keyset.Config{
 		Issuer: issuer, DiscoveryURL: discoveryURL, Client: client, MaxAge: l.cfg.MaxKeyAge,
@@ -107,7 +107,7 @@ func (l *Live) assemble(doc *Document, sources map[string]*source) []jwt.Issuer 
 			URL: spec.Issuer.URL, Audiences: spec.Issuer.Audiences, Algorithms: algorithms,
 			Keys: s.keys, Source: s.set, Identify: i.identify,
 			Distributed: spec.ClaimMappings.Groups.Claim,
-			Fetch:       l.fetcher(spec.Issuer.URL, s.client),
+			Fetch:       l.fetcher(s),
 			Verified:    l.metrics.Verified(spec.Issuer.URL),
 		}
 		for _, entry := range l.cfg.Reserved {
@@ -118,35 +118,6 @@ func (l *Live) assemble(doc *Document, sources map[string]*source) []jwt.Issuer 
 		out = append(out, one)
 	}
 	return out
-}
-
-// fetcher returns the function that gets claims which are kept elsewhere: from
-// the origin of the issuer, or from one that is configured.
-func (l *Live) fetcher(issuer string, client *keyset.Client) func(context.Context, string, string) (string, error) {
-	allowed := slices.Clone(l.cfg.ClaimSources)
-	if own, err := originOf(issuer); err == nil {
-		allowed = append(allowed, own)
-	}
-	return func(ctx context.Context, endpoint, accessToken string) (string, error) {
-		origin, err := originOf(endpoint)
-		if err != nil {
-			return "", err
-		}
-		if !slices.Contains(allowed, origin) {
-			return "", fmt.Errorf("claims may not be fetched from %.200q: it is neither the issuer's origin nor one that is configured", origin)
-		}
-		text, _, err := client.Get(ctx, endpoint, accessToken)
-		return string(text), err
-	}
-}
-
-// originOf returns scheme, host and port of an https address (RFC 6454).
-func originOf(address string) (string, error) {
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
-		return "", errors.New("not an https address")
-	}
-	return "https://" + strings.ToLower(strings.TrimSuffix(u.Host, ":443")), nil
 }
 
 // Run keeps the keys fresh and follows the file until ctx ends.

@@ -100,6 +100,15 @@ func checkURL(address string) (*url.URL, error) {
 	return u, nil
 }
 
+// An AnswerError is an answer that is of no use: what it was, and why.
+type AnswerError struct {
+	Code int
+	Err  error
+}
+
+func (e *AnswerError) Error() string { return e.Err.Error() }
+func (e *AnswerError) Unwrap() error { return e.Err }
+
 // A Client fetches what issuers publish, under the rules of the package.
 type Client struct{ http *http.Client }
 
@@ -123,19 +132,22 @@ func (c *Client) Get(ctx context.Context, address, bearer string) ([]byte, http.
 		req.Header.Set("Authorization", "Bearer "+bearer)
 	}
 	res, err := c.http.Do(req)
-	if err != nil {
+	switch {
+	case err != nil && res != nil:
+		return nil, nil, &AnswerError{res.StatusCode, err} // a redirect that is refused
+	case err != nil:
 		return nil, nil, err
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return nil, nil, fmt.Errorf("%s answered %d", address, res.StatusCode)
+		return nil, nil, &AnswerError{res.StatusCode, fmt.Errorf("%s answered %d", address, res.StatusCode)}
 	}
 	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the answer of %s: %w", address, err)
 	}
 	if len(text) > maxAnswer {
-		return nil, nil, fmt.Errorf("the answer of %s is longer than 1 MiB", address)
+		return nil, nil, &AnswerError{res.StatusCode, fmt.Errorf("the answer of %s is longer than 1 MiB", address)}
 	}
 	return text, res.Header, nil
 }

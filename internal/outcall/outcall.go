@@ -31,8 +31,6 @@ import (
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/wait"
-
-	"gatehouse.dev/gatehouse/internal/turns"
 )
 
 const (
@@ -74,13 +72,11 @@ type Exchange struct {
 
 // A Client makes calls. Use [New].
 type Client struct {
-	cfg     Config
-	life    context.Context
-	target  atomic.Pointer[Target]
-	turns   *turns.Turns
-	flying  atomic.Int64
-	breaker atomic.Pointer[breaker]
-	forget  func() bool // ends the wait for the end of life
+	cfg    Config
+	life   context.Context
+	target atomic.Pointer[Target]
+	gate   *Gate
+	forget func() bool // ends the wait for the end of life
 }
 
 // New returns a client of target. Its calls end when life does. Who has no more
@@ -95,9 +91,8 @@ func New(life context.Context, cfg Config, target *Target) *Client {
 	if cfg.Observe == nil {
 		cfg.Observe = func(Exchange) {}
 	}
-	c := &Client{cfg: cfg, life: life, turns: turns.New(MaxCalls)}
+	c := &Client{cfg: cfg, life: life, gate: NewGate(MaxCalls)}
 	c.target.Store(target)
-	c.breaker.Store(new(breaker))
 	c.forget = context.AfterFunc(life, c.closeIdle)
 	return c
 }
@@ -105,7 +100,7 @@ func New(life context.Context, cfg Config, target *Target) *Client {
 // Use makes the calls to come to another target. Those under way go on.
 func (c *Client) Use(target *Target) {
 	old := c.target.Swap(target)
-	c.breaker.Store(new(breaker)) // it knows nothing about this one
+	c.gate.Reset() // it knows nothing about this one
 	old.client.CloseIdleConnections()
 }
 
@@ -127,9 +122,7 @@ type Status struct {
 }
 
 // Status returns how it is doing.
-func (c *Client) Status() Status {
-	return Status{Calls: int(c.flying.Load()), Waiting: c.turns.Waiting(), Down: c.breaker.Load().open()}
-}
+func (c *Client) Status() Status { return c.gate.Status() }
 
 // A StatusError is an answer that is no success.
 type StatusError struct {
@@ -186,27 +179,16 @@ func again(err error) bool {
 
 // try makes one exchange when it is its turn, unless the service is down.
 func (c *Client) try(ctx context.Context, body []byte, read func([]byte) error) error {
-	if err := ctx.Err(); err != nil {
+	pass, err := c.gate.Enter(ctx, c.cfg.Peer(ctx))
+	if err != nil {
 		return err
 	}
-	if c.breaker.Load().refuses(time.Now()) {
-		return ErrDown
-	}
-	if err := c.turns.Take(c.cfg.Peer(ctx), false, ctx.Done(), time.Time{}); err != nil {
-		return fmt.Errorf("waiting for a turn to ask it: %w", ctx.Err())
-	}
-	defer c.turns.Leave()
-	breaker, start := c.breaker.Load(), time.Now()
-	// Once more: it may have turned out meanwhile that the service is down.
-	if err := breaker.allow(start); err != nil {
-		return err
-	}
-	c.flying.Add(1)
-	defer c.flying.Add(-1)
+	defer pass.Leave()
+	start := time.Now()
 	code, answer, err := c.exchange(ctx, body)
 	now := time.Now()
-	if c.life.Err() == nil && breaker.ended(answers(code), now) {
-		c.tell(answers(code), err)
+	if c.life.Err() == nil && pass.Ended(Answers(code)) {
+		c.tell(Answers(code), err)
 	}
 	if err == nil {
 		err = read(answer)
@@ -217,16 +199,6 @@ func (c *Client) try(ctx context.Context, body []byte, read func([]byte) error) 
 	}
 	c.cfg.Observe(Exchange{Result: result, Code: code, Took: now.Sub(start)})
 	return err
-}
-
-// answers reports whether a service that answered with code, or did not if that
-// is 0, is up.
-func answers(code int) bool {
-	switch code {
-	case 0, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return false
-	}
-	return true
 }
 
 func (c *Client) tell(up bool, err error) {
