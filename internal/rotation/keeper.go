@@ -52,15 +52,23 @@ type Config struct {
 	// Take puts other keys in force, and has those refused that were withdrawn,
 	// wherever else they may be. What it refuses is not signed with either.
 	Take func(ring *keyring.Ring, withdrawn []string) error
-	Log  *slog.Logger
+	// Limit is for how long the keys are believed that were read last. Past it
+	// Withhold is called with true, so that nothing is verified with them, and with
+	// false once they have been read again. There is no limit if it is zero.
+	Limit    time.Duration
+	Withhold func(bool) error
+	Log      *slog.Logger
 }
 
 // A Keeper is the part of one process in the keys of a store. Make one with
 // [Open]. It is safe for concurrent use.
 type Keeper struct {
 	Config
+	begun    time.Time
 	view     atomic.Pointer[view]
-	taking   sync.Mutex // held while a view is put in force
+	taking   sync.Mutex // held while a view is put in force, or withheld
+	withheld bool       // guarded by taking
+	problem  atomic.Pointer[error]
 	wake     chan struct{}
 	asked    flight.Refresh
 	confirms flight.Refresh
@@ -72,14 +80,15 @@ type view struct {
 	revision int64
 	ring     *keyring.Ring
 	signs    *Key // in set, or nil
-	// confirmed is when it was the store's, in nanoseconds since 1970.
+	// confirmed is when it was the store's, in nanoseconds since the keeper was
+	// begun: a clock that is set makes it neither older nor younger.
 	confirmed atomic.Int64
 }
 
 // Open reads the document. If there is none it is begun with the key that first
 // returns, or, for one who only watches, left as it is.
 func Open(ctx context.Context, c Config, first func() (Key, error)) (*Keeper, error) {
-	k := &Keeper{Config: c, wake: make(chan struct{}, 1)}
+	k := &Keeper{Config: c, begun: time.Now(), wake: make(chan struct{}, 1)}
 	k.asked = flight.Refresh{Work: k.read, Every: apart, Limit: readLimit}
 	k.confirms = flight.Refresh{Work: k.read, Limit: readLimit}
 	for {
@@ -128,7 +137,12 @@ func (k *Keeper) Run(ctx context.Context) {
 			}
 		})
 	})
-	tick := time.NewTicker(confirm)
+	every := confirm
+	if k.Limit > 0 {
+		every = min(every, k.Limit/4)
+		watching.Go(func() { k.guard(ctx) })
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	due := time.NewTimer(time.Hour)
 	defer due.Stop()
@@ -291,6 +305,14 @@ func (k *Keeper) save(ctx context.Context, set Set, revision int64) (int64, bool
 
 // read brings this process up to date.
 func (k *Keeper) read(ctx context.Context) error {
+	err := k.load(ctx)
+	if err != nil {
+		k.problem.Store(&err)
+	}
+	return err
+}
+
+func (k *Keeper) load(ctx context.Context) error {
 	text, revision, _, err := k.Store.Load(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the signing keys: %w", err)

@@ -73,15 +73,16 @@ func (s *store) set(down bool) {
 // A process is a keeper, and what it accepts.
 type process struct {
 	*rotation.Keeper
-	mu   sync.Mutex
-	ring *keyring.Ring
-	gone []string
+	mu       sync.Mutex
+	ring     *keyring.Ring
+	gone     []string
+	withheld bool
 }
 
 func (p *process) accepts(token string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.ring.Find(kid(token))) == 1
+	return !p.withheld && len(p.ring.Find(kid(token))) == 1
 }
 
 // kid is what a token of the test names its key by: the header has it only.
@@ -104,6 +105,12 @@ func open(t *testing.T, s rotation.Store, change func(*rotation.Config)) (*proce
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.ring, p.gone = ring, withdrawn
+			return nil
+		},
+		Withhold: func(yes bool) error {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.withheld = yes
 			return nil
 		},
 	}

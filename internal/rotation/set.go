@@ -18,8 +18,8 @@
 // never move it in different ways.
 //
 // It refuses a second rotation while one is on its way, to retire a key whose
-// tokens are good, and to sign by a view of the document that is older than ten
-// seconds. A key that must not be trusted any more is withdrawn: that is at once,
+// tokens are good, to sign by a view of the document that is older than ten
+// seconds, and to have anything verified by one that is older than the limit. A key that must not be trusted any more is withdrawn: that is at once,
 // and its tokens are refused.
 package rotation
 

@@ -50,12 +50,13 @@ func (k *Keeper) take(set Set, revision int64) error {
 	defer k.taking.Unlock()
 	if in := k.view.Load(); in != nil && in.revision >= revision {
 		if in.revision == revision {
-			in.confirmed.Store(max(in.confirmed.Load(), began.UnixNano()))
+			in.confirmed.Store(max(in.confirmed.Load(), int64(began.Sub(k.begun))))
+			return k.release()
 		}
 		return nil
 	}
 	next := &view{set: set, revision: revision}
-	next.confirmed.Store(began.UnixNano())
+	next.confirmed.Store(int64(began.Sub(k.begun)))
 	var err error
 	if next.ring, err = k.ring(set); err != nil {
 		return err
@@ -69,7 +70,7 @@ func (k *Keeper) take(set Set, revision int64) error {
 		return fmt.Errorf("taking the signing keys of the store: %w", err)
 	}
 	k.view.Store(next)
-	return nil
+	return k.release()
 }
 
 // ring returns the keys whose tokens are good, with the one that signs.
@@ -139,16 +140,21 @@ func (k *Keeper) Sign(ctx context.Context, claims any, expires time.Time) (strin
 // fresh returns a view that was the store's not long ago: a key that has ceased
 // to sign must not go on for longer than it is waited for.
 func (k *Keeper) fresh(ctx context.Context) (*view, error) {
-	if v := k.view.Load(); v.isFresh() {
+	if v := k.view.Load(); k.isFresh(v) {
 		return v, nil
 	}
 	if err := k.confirms.Do(ctx); err != nil {
 		return nil, fmt.Errorf("the signing keys may have changed: %w", err)
 	}
-	if v := k.view.Load(); v.isFresh() {
+	if v := k.view.Load(); k.isFresh(v) {
 		return v, nil
 	}
 	return nil, errors.New("the store does not have the signing keys that this process has")
 }
 
-func (v *view) isFresh() bool { return time.Since(time.Unix(0, v.confirmed.Load())) <= stale }
+func (k *Keeper) isFresh(v *view) bool { return k.age(v, time.Now()) <= stale }
+
+// age returns how long ago it was that the store is known to have had a view.
+func (k *Keeper) age(v *view, now time.Time) time.Duration {
+	return now.Sub(k.begun) - time.Duration(v.confirmed.Load())
+}

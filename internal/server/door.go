@@ -135,6 +135,7 @@ func (s *Server) healthEndpoints() []*health.Endpoint {
 	caches := health.Check{Name: "informer-sync", Failing: func(*http.Request) error { return s.api.Ready() }}
 	fresh := health.Check{Name: "freshness", Failing: func(*http.Request) error { return s.stale(time.Now()) }}
 	revocations := health.Check{Name: "revocations", Failing: func(*http.Request) error { return s.revoking.Problem() }}
+	keys := health.Check{Name: "signing-keys", Failing: func(*http.Request) error { return s.signing.stale(time.Now()) }}
 	stopping := health.Check{Name: "shutdown", Failing: func(*http.Request) error { return s.draining.Err() }}
 	notes := []health.Note{
 		{Name: "etcd-space", Text: func() string { return s.space.Space().String() }},
@@ -156,7 +157,7 @@ func (s *Server) healthEndpoints() []*health.Endpoint {
 	return []*health.Endpoint{
 		{Path: "/livez", Checks: []health.Check{ping}, Log: s.log},
 		{Path: "/healthz", Checks: []health.Check{ping, store}, Log: s.log},
-		{Path: "/readyz", Checks: []health.Check{ping, store, caches, revocations, fresh, stopping}, Notes: notes, Log: s.log},
+		{Path: "/readyz", Checks: []health.Check{ping, store, caches, revocations, fresh, keys, stopping}, Notes: notes, Log: s.log},
 	}
 }
 

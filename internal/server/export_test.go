@@ -7,6 +7,7 @@ import (
 
 	"gatehouse.dev/gatehouse/authz/rbac/escalation"
 	"gatehouse.dev/gatehouse/internal/register"
+	"gatehouse.dev/gatehouse/internal/rotation"
 )
 
 // Inner names for the tests.
@@ -48,3 +49,19 @@ func HolderOf(cert *x509.Certificate) string { return holderOf(cert) }
 
 // TakeSpool has s write down what was issued without it.
 func TakeSpool(ctx context.Context, s *Server) error { return s.takeSpool(ctx) }
+
+// SpoilKeys writes something over the keys of tokens in the store of s. Mend puts
+// them back.
+func SpoilKeys(ctx context.Context, s *Server) (mend func() error, err error) {
+	got, err := s.client.Get(ctx, rotation.StoreKey)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.client.Put(ctx, rotation.StoreKey, "no document"); err != nil {
+		return nil, err
+	}
+	return func() error {
+		_, err := s.client.Put(ctx, rotation.StoreKey, string(got.Kvs[0].Value))
+		return err
+	}, nil
+}

@@ -44,6 +44,7 @@ type tokenKeys struct {
 	files     *keyring.Ring
 	stored    *keyring.Ring
 	withdrawn []string
+	withheld  bool
 }
 
 // takeFiles puts other files in force.
@@ -60,6 +61,15 @@ func (k *tokenKeys) takeStored(ring *keyring.Ring, withdrawn []string) error {
 	return k.take(k.files, ring, withdrawn)
 }
 
+// withhold has no token accepted of a key of the store, or of those again that
+// are good. What is published stays: others verify by it on their own account.
+func (k *tokenKeys) withhold(yes bool) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.withheld = yes
+	return k.take(k.files, k.stored, k.withdrawn)
+}
+
 // take first has tokens of new keys accepted, and then lets them sign.
 func (k *tokenKeys) take(files, stored *keyring.Ring, withdrawn []string) error {
 	first, second := files, stored
@@ -73,7 +83,11 @@ func (k *tokenKeys) take(files, stored *keyring.Ring, withdrawn []string) error 
 		return nil // the others are about to come
 	}
 	ring := first.With(second).Without(withdrawn...)
-	if err := k.verify.Replace(publicKeys(ring)...); err != nil {
+	believed := ring
+	if k.withheld {
+		believed = new(keyring.Ring).With(files).Without(withdrawn...)
+	}
+	if err := k.verify.Replace(publicKeys(believed)...); err != nil {
 		return err
 	}
 	k.live.Replace(ring)
@@ -133,7 +147,8 @@ func (s *Server) openSigning(ctx context.Context) error {
 			}
 			return nil
 		},
-		Promised: s.promised(), Stored: s.storesToken, Watches: !k.managed, Take: k.takeStored, Log: s.log,
+		Promised: s.promised(), Stored: s.storesToken, Watches: !k.managed, Take: k.takeStored,
+		Limit: s.believed(), Withhold: k.withhold, Log: s.log,
 	}, s.firstKey(ctx))
 	switch {
 	case errors.Is(err, atrest.ErrPlain) && m.own != nil:
@@ -149,6 +164,23 @@ func (s *Server) openSigning(ctx context.Context) error {
 	}
 	m.claim.Signing = s.signingIDs(m.files)
 	return k.takeFiles(m.files)
+}
+
+// believed is for how long keys are believed that cannot be read any more, zero
+// for ever.
+func (s *Server) believed() time.Duration {
+	if s.cfg.Storage.ServeStale {
+		return 0
+	}
+	return time.Duration(s.cfg.Storage.MaxStaleness)
+}
+
+// stale returns why nobody is known by a key of the store at now, or nil.
+func (k *tokenKeys) stale(now time.Time) error {
+	if k.keeper == nil {
+		return nil
+	}
+	return k.keeper.Stale(now)
 }
 
 // promised is for how long others may keep the key set.
