@@ -95,7 +95,7 @@ func (w *rotating) use(ctx context.Context, kind clientKind, life *lifetime) {
 		default:
 			refusals++ // which ends a connection
 		}
-		time.Sleep(20*time.Millisecond + rand.N(20*time.Millisecond))
+		time.Sleep(30*time.Millisecond + rand.N(60*time.Millisecond))
 	}
 }
 
