@@ -36,7 +36,7 @@ type fetch struct {
 // kept is a claim that was kept elsewhere, as the only member of its object, and
 // the token that it was in.
 type kept struct {
-	proof *proved
+	proof proved
 	claim compact.Object
 	token identity.Credential
 }
@@ -92,10 +92,11 @@ func (i *Issuer) readElsewhere(ctx context.Context, text string, all map[string]
 	if by == nil {
 		return nil, authn.Pass(identity.JWT, unknown(t.issuer))
 	}
-	if err := (trial{i, t, now}).accepts(); err != nil {
+	when, err := trial{i, t, now}.accepts()
+	if err != nil {
 		return nil, err
 	}
-	proof, err := by.prove(ctx, t)
+	proof, err := by.prove(ctx, t, when)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +106,7 @@ func (i *Issuer) readElsewhere(ctx context.Context, text string, all map[string]
 	if until := now.Add(lookAgain); until.Before(proof.until) {
 		proof.until = until
 	}
-	return &kept{proof, t.claims.Only(i.Distributed), by.credential(t, proof.key)}, nil
+	return &kept{proof, t.claims.Only(i.Distributed), by.credential(t, proof)}, nil
 }
 
 // whereElse returns where the claim is kept, or "" if it is not kept elsewhere.

@@ -228,33 +228,40 @@ func parse(ctx context.Context, text string) (token, error) {
 // least is looked at first.
 func (i *Issuer) verify(ctx context.Context, t token, other elsewhere, now time.Time) (*authn.Result, error) {
 	trial := trial{i, t, now}
-	if err := trial.accepts(); err != nil {
+	when, err := trial.accepts()
+	if err != nil {
 		return nil, err
 	}
-	proof, err := i.prove(ctx, t)
+	proof, err := i.prove(ctx, t, when)
 	if err != nil {
 		return nil, trial.unproved(err)
 	}
-	claims := &Claims{object: t.claims}
-	gathered, err := i.expand(ctx, t, claims, other, now)
+	// In one place, as nothing of it is kept by who remembers the result.
+	made := &struct {
+		authn.Result
+		rests  [usualRests]authn.Stamp
+		claims Claims
+	}{claims: Claims{object: t.claims}}
+	gathered, err := i.expand(ctx, t, &made.claims, other, now)
 	if err != nil {
 		return nil, trial.unnamed(err, authn.Unavailable, mendElsewhere)
 	}
-	who := &identity.Identity{Credential: i.credential(t, proof.key)}
+	who := &identity.Identity{Credential: i.credential(t, proof)}
 	if gathered != nil {
 		who.Credential.Beside = &gathered.token
 	}
 	if id := who.Credential.ID; id != "" {
 		who.Extra = map[string][]string{identity.CredentialIDKey: {id}}
 	}
-	if err := i.Identify(ctx, claims, who); err != nil {
+	if err := i.Identify(ctx, &made.claims, who); err != nil {
 		return nil, trial.unnamed(err, authn.Unsuitable, mendClaims)
 	}
 	if err := i.checkNames(who); err != nil {
 		return nil, trial.unnamed(err, authn.Reserved, mendName)
 	}
 	who.Groups = identity.WithAuthenticated(who.Name, who.Groups)
-	res := &authn.Result{Identity: who, Rests: make([]authn.Stamp, 0, usualRests)}
+	res := &made.Result
+	res.Identity, res.Rests = who, made.rests[:0]
 	proof.carry(res)
 	if gathered != nil {
 		gathered.proof.carry(res)
@@ -262,27 +269,30 @@ func (i *Issuer) verify(ctx context.Context, t token, other elsewhere, now time.
 	return res, nil
 }
 
+// dates are when a token was issued, or zero, and when it expires.
+type dates struct{ issued, expires time.Time }
+
 // accepts judges what a token says about itself, in the way of go-oidc.
-func (t trial) accepts() error {
+func (t trial) accepts() (when dates, err error) {
 	claims, algorithm := t.token.claims, t.token.Algorithm
-	malformed := func(err error) error {
-		return t.refuse(fmt.Errorf("claim %w", err), authn.Malformed, mendForm, authn.Check{What: "claims", Got: err.Error()})
+	malformed := func(err error) (dates, error) {
+		return when, t.refuse(fmt.Errorf("claim %w", err), authn.Malformed, mendForm, authn.Check{What: "claims", Got: err.Error()})
 	}
 	if !slices.Contains(t.Algorithms, algorithm) {
-		return t.refuse(fmt.Errorf("it is signed with %s, and only %q are accepted", algorithm, t.Algorithms), authn.Unsuitable, mendAlgorithm)
+		return when, t.refuse(fmt.Errorf("it is signed with %s, and only %q are accepted", algorithm, t.Algorithms), authn.Unsuitable, mendAlgorithm)
 	}
-	if err := checkTypes(claims); err != nil {
+	if when.issued, err = checkTypes(claims); err != nil {
 		return malformed(err)
 	}
-	meant, err := claims.Strings("aud")
+	meant, err := claims.HasAny("aud", t.Audiences)
 	if err != nil {
 		return malformed(err)
 	}
-	if len(authn.Intersect(t.Audiences, meant)) == 0 {
-		return t.refuse(fmt.Errorf("expected audience in %q got %.400q", t.Audiences, meant), authn.WrongAudience, mendAudience)
+	if !meant {
+		got, _ := claims.Strings("aud")
+		return when, t.refuse(fmt.Errorf("expected audience in %q got %.400q", t.Audiences, got), authn.WrongAudience, mendAudience)
 	}
-	expires, err := claims.Time("exp")
-	if err != nil {
+	if when.expires, err = claims.Time("exp"); err != nil {
 		return malformed(err)
 	}
 	notBefore, err := claims.Time("nbf")
@@ -290,41 +300,42 @@ func (t trial) accepts() error {
 		return malformed(err)
 	}
 	switch {
-	case expires.IsZero():
-		return t.refuse(errors.New("it has no expiry (exp)"), authn.Unsuitable, mendExpiry)
-	case expires.Before(t.now):
-		return t.refuse(fmt.Errorf("token is expired (Token Expiry: %s)", expires.UTC().Format(time.RFC3339)), authn.Expired, mendExpired)
+	case when.expires.IsZero():
+		return when, t.refuse(errors.New("it has no expiry (exp)"), authn.Unsuitable, mendExpiry)
+	case when.expires.Before(t.now):
+		return when, t.refuse(fmt.Errorf("token is expired (Token Expiry: %s)", when.expires.UTC().Format(time.RFC3339)), authn.Expired, mendExpired)
 	case t.now.Add(notBeforeLeeway).Before(notBefore):
-		return t.refuse(fmt.Errorf("current time is before the nbf (not before) time: %s", notBefore.UTC().Format(time.RFC3339)), authn.NotYet, mendClock)
+		return when, t.refuse(fmt.Errorf("current time is before the nbf (not before) time: %s", notBefore.UTC().Format(time.RFC3339)), authn.NotYet, mendClock)
 	}
-	return nil
+	return when, nil
 }
 
 // checkTypes refuses claims of an ID token that are of another type than they
 // should be (OpenID Connect Core 1.0 section 2), although nobody looks at them
-// here: who writes such a token means something else by it.
-func checkTypes(claims compact.Object) error {
+// here: who writes such a token means something else by it. It returns the one
+// that is of use.
+func checkTypes(claims compact.Object) (issued time.Time, err error) {
 	for _, name := range []string{"sub", "nonce", "at_hash"} {
 		if raw := claims.Raw(name); raw != nil && raw[0] != '"' && string(raw) != "null" {
-			return fmt.Errorf("%q is not a string", name)
+			return time.Time{}, fmt.Errorf("%q is not a string", name)
 		}
 	}
 	if string(claims.Raw("iat")) == "null" {
-		return nil
+		return time.Time{}, nil
 	}
-	_, err := claims.Time("iat")
-	return err
+	return claims.Time("iat")
 }
 
-// credential returns what of a token may be told that k has signed.
-func (i *Issuer) credential(t token, k *key) identity.Credential {
-	c := identity.Credential{Method: identity.JWT, Issuer: i.URL, Digest: t.Digest(), KeyID: k.name}
-	// A jti of another type names nothing; Kubernetes passes over it too.
-	if id, err := t.claims.String("jti"); err == nil && id != "" {
-		c.ID = "JTI=" + id
+// credential returns what of a token may be told whose signature is good.
+func (i *Issuer) credential(t token, by proved) identity.Credential {
+	c := identity.Credential{
+		Method: identity.JWT, Issuer: i.URL, Digest: t.Digest(), KeyID: by.key.name,
+		IssuedAt: by.when.issued, ExpiresAt: by.when.expires,
 	}
-	c.IssuedAt, _ = t.claims.Time("iat") // both were looked at before
-	c.ExpiresAt, _ = t.claims.Time("exp")
+	// A jti of another type names nothing; Kubernetes passes over it too.
+	if id, err := t.claims.Text("jti"); err == nil && len(id) > 0 {
+		c.ID = "JTI=" + string(id)
+	}
 	return c
 }
 

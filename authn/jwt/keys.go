@@ -158,11 +158,12 @@ func (k *Keys) verify(t token) (*key, error) {
 // proved says what a verified signature rests on.
 type proved struct {
 	key   *key
+	when  dates
 	until time.Time
 }
 
 // carry has a result rest on it, too.
-func (p *proved) carry(res *authn.Result) {
+func (p proved) carry(res *authn.Result) {
 	res.Rests = append(res.Rests, p.key.inForce)
 	if res.Until.IsZero() || p.until.Before(res.Until) {
 		res.Until = p.until
@@ -170,15 +171,12 @@ func (p *proved) carry(res *authn.Result) {
 }
 
 // prove verifies the signature of a token that was accepted otherwise.
-func (i *Issuer) prove(ctx context.Context, t token) (*proved, error) {
-	until, err := t.claims.Time("exp")
-	if err != nil {
-		return nil, fmt.Errorf("claim %w", err)
-	}
+func (i *Issuer) prove(ctx context.Context, t token, when dates) (proved, error) {
+	until := when.expires
 	if i.Source != nil {
 		good, err := i.Source.Until()
 		if err != nil {
-			return nil, err
+			return proved{}, err
 		}
 		if good.Before(until) {
 			until = good
@@ -189,9 +187,9 @@ func (i *Issuer) prove(ctx context.Context, t token) (*proved, error) {
 		k, err = i.verifyRenewed(ctx, t)
 	}
 	if err != nil {
-		return nil, err
+		return proved{}, err
 	}
-	return &proved{k, until}, nil
+	return proved{k, when, until}, nil
 }
 
 // verifyRenewed looks for a key that the issuer may have published since.

@@ -28,7 +28,7 @@ type claims struct {
 	// token.
 	secret, pod, node ref
 
-	who  *identity.Identity
+	who  identity.Identity
 	keys authn.Stamp
 }
 
@@ -43,45 +43,38 @@ func (c *claims) Fresh(now time.Time) bool {
 	return c.keys.Current() && (c.expires.IsZero() || !now.After(c.expires.Add(leeway)))
 }
 
-// readClaims reads the payload of a token, whose signature was verified. A token
-// with the claim kubernetes.io is a bound one whatever its issuer.
-func readClaims(o compact.Object, legacy bool) (*claims, error) {
+// read reads the payload of a token, whose signature was verified.
+func (c *claims) read(o compact.Object, method identity.Method) error {
 	// In one copy of all, as nearly all of it is wanted: our own issuers put no
 	// secret into a token.
 	var err error
 	r := reader{o.Keep(), &err}
-	c := &claims{
-		method:    identity.ServiceAccount,
-		issuer:    r.text("iss"),
-		subject:   r.text("sub"),
-		audiences: r.texts("aud"),
-		id:        r.text("jti"),
-		issuedAt:  r.time("iat"),
-		notBefore: r.time("nbf"),
-		expires:   r.time("exp"),
-	}
+	c.method = method
+	c.issuer, c.subject, c.id = r.text("iss"), r.text("sub"), r.text("jti")
+	c.audiences = r.texts("aud")
+	c.issuedAt, c.notBefore, c.expires = r.time("iat"), r.time("nbf"), r.time("exp")
+	legacy := method == identity.LegacyServiceAccount
 	if legacy {
-		c.method = identity.LegacyServiceAccount
 		c.readLegacy(r)
 	} else {
 		c.readBound(r.inner("kubernetes.io"))
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if legacy {
 		if err := c.checkLegacy(); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for _, name := range []string{c.namespace, c.account.name} {
 		// Names of objects have neither; with them, two pairs could be one.
 		if name == "" || strings.ContainsAny(name, ":/") {
-			return nil, errors.New("the claims do not name a service account")
+			return errors.New("the claims do not name a service account")
 		}
 	}
-	c.who = c.identify()
-	return c, nil
+	c.identify()
+	return nil
 }
 
 // readLegacy reads the private claims of a token that stands in a Secret.
@@ -125,18 +118,15 @@ func (c *claims) readBound(r reader) {
 	}
 }
 
-// identify returns whom the claims are about (k8s.io/apiserver
+// identify says whom the claims are about (k8s.io/apiserver
 // pkg/authentication/serviceaccount/util.go).
-func (c *claims) identify() *identity.Identity {
-	name := identity.ServiceAccountPrefix + c.namespace + ":" + c.account.name
-	id := &identity.Identity{
-		Name: name,
-		UID:  c.account.uid,
-		Groups: []string{
-			identity.GroupServiceAccounts,
-			identity.ServiceAccountGroupPrefix + c.namespace,
-			identity.GroupAuthenticated,
-		},
+func (c *claims) identify() {
+	lists := make([]string, 0, 8) // the groups and what is told besides, in one array
+	lists = append(lists, identity.GroupServiceAccounts, identity.ServiceAccountGroupPrefix+c.namespace, identity.GroupAuthenticated)
+	c.who = identity.Identity{
+		Name:   c.user(),
+		UID:    c.account.uid,
+		Groups: lists[:3:3],
 		Credential: identity.Credential{
 			Method:    c.method,
 			Issuer:    c.issuer,
@@ -145,16 +135,25 @@ func (c *claims) identify() *identity.Identity {
 		},
 	}
 	if c.method == identity.LegacyServiceAccount {
-		id.Credential.ID = "SECRET=" + c.namespace + "/" + c.secret.name
-		return id
+		c.who.Credential.ID = "SECRET=" + c.namespace + "/" + c.secret.name
+		return
 	}
-	id.Credential.ID, id.Extra = c.name()
-	return id
+	c.who.Credential.ID, c.who.Extra = c.name(lists[3:])
 }
 
-// name returns what names the token, and what else is told of it.
-func (c *claims) name() (id string, extra map[string][]string) {
-	values := make([]string, 0, 5) // of all keys, in one array
+// user returns the name of the account, which most tokens have as their subject.
+func (c *claims) user() string {
+	rest, is := strings.CutPrefix(c.subject, identity.ServiceAccountPrefix)
+	namespace, account, _ := strings.Cut(rest, ":")
+	if is && namespace == c.namespace && account == c.account.name {
+		return c.subject
+	}
+	return identity.ServiceAccountPrefix + c.namespace + ":" + c.account.name
+}
+
+// name returns what names the token, and what else is told of it, with room for
+// its values.
+func (c *claims) name(values []string) (id string, extra map[string][]string) {
 	extra = make(map[string][]string, cap(values))
 	set := func(key, value string) {
 		n := len(values)

@@ -167,11 +167,13 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 	key := v.signed.Key("", token, nil)
 	c := v.signed.Lookup(key, now)
 	if c == nil {
-		if c, err = v.verify(ctx, t); err != nil {
+		anew := new(verified.Entry[claims])
+		c = &anew.Value
+		if err := v.verify(ctx, t, c); err != nil {
 			return nil, err
 		}
 		if c.Fresh(now) {
-			c = v.signed.Store(key, c, now)
+			v.signed.Keep(key, anew, now)
 		}
 	}
 	res, err := v.judge(ctx, c, token, audiences, now)
@@ -212,18 +214,17 @@ func (v *Verifier) read(ctx context.Context, token string) (claimed, error) {
 }
 
 // verify settles what a token says.
-func (v *Verifier) verify(ctx context.Context, t claimed) (*claims, error) {
+func (v *Verifier) verify(ctx context.Context, t claimed, c *claims) error {
 	keys, key, err := v.proven(ctx, t.Token)
 	if err != nil {
-		return nil, keys.unread(t, err)
+		return keys.unread(t, err)
 	}
-	c, err := readClaims(t.payload, t.method == identity.LegacyServiceAccount)
-	if err != nil {
-		return nil, keys.unread(t, err)
+	if err := c.read(t.payload, t.method); err != nil {
+		return keys.unread(t, err)
 	}
 	c.who.Credential.Digest, c.who.Credential.KeyID = t.Digest(), key.ID
 	c.keys = keys.inForce
-	return c, nil
+	return nil
 }
 
 // proven returns the key that made the signature of a token, and the keys that
@@ -245,11 +246,12 @@ func (v *Verifier) proven(ctx context.Context, t *compact.Token) (*keySet, *comp
 
 // judge settles whether a token counts now, for one of the audiences.
 func (v *Verifier) judge(ctx context.Context, c *claims, token string, asked []string, now time.Time) (*authn.Result, error) {
-	l := look{Verifier: v, ctx: ctx, res: &authn.Result{
-		Identity: c.who,
-		Until:    now.Add(lookAgain),
-		Rests:    append(make([]authn.Stamp, 0, usualRests), c.keys),
-	}}
+	made := new(struct {
+		authn.Result
+		rests [usualRests]authn.Stamp
+	})
+	made.Identity, made.Until, made.Rests = &c.who, now.Add(lookAgain), append(made.rests[:0], c.keys)
+	l := look{Verifier: v, ctx: ctx, res: &made.Result}
 	meant := c.audiences
 	if len(meant) == 0 {
 		// So are all legacy tokens; one for the server, then.

@@ -56,14 +56,15 @@ type count struct {
 // which never changes, settles it.
 type bucket[T any] struct {
 	tags    [ways]atomic.Uint64
-	entries [ways]atomic.Pointer[entry[T]]
+	entries [ways]atomic.Pointer[Entry[T]]
 }
 
-// The value is in the entry itself: whoever has the one from memory that is far
-// away need not go there a second time for the other.
-type entry[T any] struct {
+// An Entry is room for one value. The value is in the entry itself: whoever has
+// the one from memory that is far away need not go there a second time for the
+// other.
+type Entry[T any] struct {
 	key   Key
-	value T
+	Value T
 }
 
 // NewTable returns an empty table with room for at least size entries, at 16
@@ -111,8 +112,8 @@ func (t *Table[T, P]) Lookup(k Key, now time.Time) P {
 		if b.tags[i].Load() != tag {
 			continue
 		}
-		if e := b.entries[i].Load(); e != nil && e.key == k && P(&e.value).Fresh(now) {
-			return &e.value
+		if e := b.entries[i].Load(); e != nil && e.key == k && P(&e.Value).Fresh(now) {
+			return &e.Value
 		}
 	}
 	count.misses.Add(1)
@@ -122,15 +123,21 @@ func (t *Table[T, P]) Lookup(k Key, now time.Time) P {
 // Store keeps a copy of v for k, in place of what was kept for k before, and
 // returns it. Only what was verified may be stored.
 func (t *Table[T, P]) Store(k Key, v P, now time.Time) P {
+	return t.Keep(k, &Entry[T]{Value: *v}, now)
+}
+
+// Keep is [Table.Store] of the value of an entry that is not in a table, which must
+// not be changed from then on.
+func (t *Table[T, P]) Keep(k Key, e *Entry[T], now time.Time) P {
 	b, index, tag := t.bucket(k)
 	lock := &t.locks[index%writeLocks]
 	lock.Lock()
 	defer lock.Unlock()
 	i := victim[T, P](b, k, now)
-	e := &entry[T]{k, *v}
+	e.key = k
 	b.entries[i].Store(e)
 	b.tags[i].Store(tag)
-	return &e.value
+	return &e.Value
 }
 
 // victim returns the place for k: its own if it has one, else a free one, else
@@ -143,7 +150,7 @@ func victim[T any, P Fresh[T]](b *bucket[T], k Key, now time.Time) int {
 		if e != nil && e.key == k {
 			return i
 		}
-		if !settled && (e == nil || !P(&e.value).Fresh(now)) {
+		if !settled && (e == nil || !P(&e.Value).Fresh(now)) {
 			place, settled = i, true
 		}
 	}

@@ -77,9 +77,12 @@ func (t *tokens) VerifyToken(ctx context.Context, token string, audiences []stri
 		once.Release()
 	}
 	if err == nil && res != nil && ends(res) {
-		known := remembered{Result: res.Copy()}
-		copy(known.rests[:], res.Rests)
-		return &t.table.Store(key, &known, now).Result, nil
+		known := &Entry[remembered]{Value: remembered{Result: res.Copy()}}
+		// What the verifier has made is not needed any more.
+		if n := copy(known.Value.rests[:], res.Rests); n > 0 && n == len(res.Rests) {
+			known.Value.Rests = known.Value.rests[:n:n]
+		}
+		return &t.table.Keep(key, known, now).Result, nil
 	}
 	return res, err
 }

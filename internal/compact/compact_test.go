@@ -362,6 +362,7 @@ func same(t *testing.T, o compact.Object, std map[string]any) {
 		t.Errorf("%d members, want %d", n, len(std))
 	}
 	for name, v := range std {
+		sameStrings(t, o, name)
 		only := o.Only(name)
 		var raw any
 		if err := json.Unmarshal(o.Raw(name), &raw); err != nil || !reflect.DeepEqual(raw, v) || !o.Has(name) {
@@ -396,6 +397,20 @@ func same(t *testing.T, o compact.Object, std map[string]any) {
 				t.Errorf("Strings(%q) = %q, %v, want %q", name, got, err, v)
 			}
 		}
+	}
+}
+
+// sameStrings compares the two ways to look at strings.
+func sameStrings(t *testing.T, o compact.Object, name string) {
+	all, err := o.Strings(name)
+	for _, wanted := range append(all, "none of them\x00") {
+		found, err2 := o.HasAny(name, []string{"\x00", wanted})
+		if found != slices.Contains(all, wanted) || (err2 == nil) != (err == nil) || err != nil && err2.Error() != err.Error() {
+			t.Errorf("HasAny(%q, %q) = %t, %v, and Strings = %q, %v", name, wanted, found, err2, all, err)
+		}
+	}
+	if found, _ := o.HasAny(name, nil); found {
+		t.Errorf("HasAny(%q) finds one of none", name)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -157,16 +158,43 @@ func (o Object) Strings(name string) ([]string, error) {
 		return nil, nil
 	}
 	from, to := int(o.members[i].from), int(o.members[i].to)
-	if o.text[from] == '"' {
-		return []string{o.str(from, to)}, nil
-	}
-	if o.text[from] != '[' {
-		return nil, fmt.Errorf("%q is neither a string nor an array of strings", name)
-	}
 	all := make([]string, 0, 1+bytes.Count(o.text[from:to], []byte{','}))
-	if o.kept == "" { // then they share a copy of the array
+	if o.kept == "" { // then they share a copy of all of them
 		o.text = o.text[from:to]
 		o.kept, from, to = string(o.text), 0, len(o.text)
+	}
+	err := o.eachString(name, from, to, func(from, to int) { all = append(all, o.str(from, to)) })
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// HasAny reports whether one of wanted is among the strings of that name, which
+// are those that [Object.Strings] returns, with the same errors.
+func (o Object) HasAny(name string, wanted []string) (bool, error) {
+	i := o.find(name)
+	if i < 0 {
+		return false, nil
+	}
+	found := false
+	err := o.eachString(name, int(o.members[i].from), int(o.members[i].to), func(from, to int) {
+		text := unquote(o.text[from:to])
+		found = found || slices.ContainsFunc(wanted, func(one string) bool { return one == string(text) })
+	})
+	return found && err == nil, err
+}
+
+// eachString calls see for the strings in a part of the text, which is the value
+// of that name, with where they are.
+func (o Object) eachString(name string, from, to int, see func(from, to int)) error {
+	switch o.text[from] {
+	case '"':
+		see(from, to)
+		return nil
+	case '[':
+	default:
+		return fmt.Errorf("%q is neither a string nor an array of strings", name)
 	}
 	s := scanner{text: o.text[:to], at: from + 1}
 	for s.space(); s.peek() != ']'; s.space() {
@@ -175,15 +203,15 @@ func (o Object) Strings(name string) ([]string, error) {
 			s.space()
 		}
 		if s.peek() != '"' {
-			return nil, fmt.Errorf("%q is not an array of strings", name)
+			return fmt.Errorf("%q is not an array of strings", name)
 		}
 		begin := s.at
 		if _, err := s.str(); err != nil {
-			return nil, err
+			return err
 		}
-		all = append(all, o.str(begin, s.at))
+		see(begin, s.at)
 	}
-	return all, nil
+	return nil
 }
 
 // maxTime is the last second of the year 9999, after which a time has no usual
