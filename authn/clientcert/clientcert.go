@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/authn/verified"
 	"gatehouse.dev/gatehouse/identity"
 )
 
@@ -51,6 +52,7 @@ type Authenticator struct {
 	method   identity.Method
 	identify Identify
 	none     error // says that there is no certificate
+	clock    verified.Clock
 }
 
 // An Identify says who a certificate stands for that has been verified, and
@@ -70,7 +72,10 @@ func New(bundle *Bundle) *Authenticator {
 // identify says, and are called method.
 func NewFor(bundle *Bundle, method identity.Method, identify Identify) *Authenticator {
 	use := strconv.FormatUint(bundle.uses.Add(1), 10)
-	return &Authenticator{bundle, use, method, identify, authn.Pass(method, "the connection has no client certificate")}
+	return &Authenticator{
+		bundle: bundle, use: use, method: method, identify: identify,
+		none: authn.Pass(method, "the connection has no client certificate"),
+	}
 }
 
 // Describe implements [authn.Described].
@@ -102,7 +107,7 @@ func (a *Authenticator) Authenticate(r *http.Request) (*authn.Result, error) {
 		return nil, a.none
 	}
 	certs := r.TLS.PeerCertificates
-	conn, now := authn.ConnFrom(r.Context()), time.Now()
+	conn, now := authn.ConnFrom(r.Context()), a.clock.Now()
 	if v, ok := conn.Memo(a).(*verdict); ok && v.about(certs) && v.fresh(now) {
 		return v.res, v.err
 	}

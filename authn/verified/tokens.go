@@ -48,6 +48,7 @@ type tokens struct {
 	method   identity.Method
 	verify   authn.TokenVerifier
 	readings compact.Readings
+	clock    Clock
 }
 
 // Tokens returns a [authn.TokenVerifier] that remembers in table what verify
@@ -65,7 +66,7 @@ func (t *tokens) VerifyToken(ctx context.Context, token string, audiences []stri
 		return t.verify.VerifyToken(ctx, token, audiences)
 	}
 	key := t.table.Key(string(t.method), token, audiences)
-	now := time.Now()
+	now := t.clock.Now()
 	if known := t.table.Lookup(key, now); known != nil {
 		return &known.Result, nil
 	}

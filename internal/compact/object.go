@@ -229,6 +229,9 @@ func (o Object) Time(name string) (time.Time, error) {
 	if raw[0] != '-' && (raw[0] < '0' || raw[0] > '9') {
 		return time.Time{}, fmt.Errorf("%q is not a number", name)
 	}
+	if whole, err := strconv.ParseUint(string(raw), 10, 64); err == nil && whole <= maxTime {
+		return time.Unix(int64(whole), 0), nil // as nearly all are
+	}
 	seconds, err := strconv.ParseFloat(string(raw), 64)
 	if err != nil || seconds < 0 || seconds > maxTime {
 		return time.Time{}, fmt.Errorf("%q is not a time between the years 1970 and 9999", name)
