@@ -60,7 +60,7 @@ func credentials(t *measure.Table) error {
 // A credential is one of many requests on both sides.
 type credential struct {
 	name, want   string
-	ours, theirs func(i int) *http.Request
+	ours, theirs presenter
 	target       float64
 }
 
@@ -161,19 +161,19 @@ func (b *booth) remembered(t *measure.Table) error {
 		return err
 	}
 	words := http.Header{"X-Remote-User": {caller}, "X-Remote-Group": {"dev", "ops"}, "X-Remote-Extra-Team": {"blue"}}
-	both := func(of func() func(int) *http.Request) (ours, theirs func(int) *http.Request) { return of(), of() }
 	var cases []credential
-	add := func(name, want string, target float64, of func() func(int) *http.Request) {
-		ours, theirs := both(of)
-		cases = append(cases, credential{name, want, ours, theirs, target})
+	add := func(name, want string, target float64, of func() presenter) {
+		cases = append(cases, credential{name, want, of(), of(), target})
 	}
 	token := func(name, want string, target float64, tokens []string) {
-		add(name, want, target, func() func(int) *http.Request { return bearing(tokens) })
+		add(name, want, target, func() presenter { return arriving(tokens, true) })
 	}
 	cert := func(name, want string, target float64, c *x509.Certificate, header http.Header, anew bool) {
-		add(name, want, target, func() func(int) *http.Request { return with(c, header, anew) })
+		add(name, want, target, func() presenter { return each(with(c, header, anew)) })
 	}
-	token("service account token of 1 KiB", "system:serviceaccount:default:bench-0", rememberedTarget, accounts)
+	const account = "system:serviceaccount:default:bench-0"
+	token("service account token of 1 KiB", account, rememberedTarget, accounts)
+	add("the same, its text far away in memory", account, 0, func() presenter { return arriving(accounts, false) })
 	token("static token", caller, 0, static)
 	token("JWT, RS256", caller, rememberedTarget, texts(rs))
 	token("JWT, ES256", caller, rememberedTarget, texts(es))
@@ -184,7 +184,10 @@ func (b *booth) remembered(t *measure.Table) error {
 	cert("client certificate of a stranger, new connection", "", 1, b.stranger, nil, true)
 	cert("front proxy, same connection", caller, proxyTarget, b.proxy, words, false)
 	cert("front proxy, new connection", caller, proxyTarget, b.proxy, words, true)
-	add("no credential", identity.Anonymous, 1, func() func(int) *http.Request { h := newHolder(); return func(int) *http.Request { return h.r } })
+	add("no credential", identity.Anonymous, 1, func() presenter {
+		h := newHolder()
+		return each(func(int) *http.Request { return h.r })
+	})
 	token("JWT of an unknown issuer, 64 known", "", strangerTarget, texts(foreign))
 	token("unknown token", "", 1, []string{"nobody-knows-this-one"})
 
@@ -202,11 +205,10 @@ func (b *booth) compare(t *measure.Table, c credential) error {
 	if err := b.check(c); err != nil {
 		return err
 	}
-	ours, theirs, ratio := measure.Both(b.askOurs(c.ours), func(n int) {
-		for i := range n {
-			_, _, _ = b.theirs.Request.AuthenticateRequest(c.theirs(i))
-		}
-	})
+	ours, theirs, ratio := measure.BothBatched(
+		c.ours.asking(func(r *http.Request) { _, _ = b.ours.Authenticate(r) }),
+		c.theirs.asking(func(r *http.Request) { _, _, _ = b.theirs.Request.AuthenticateRequest(r) }),
+	)
 	t.Relative(c.name, ours, theirs, ratio, c.target)
 	return nil
 }
@@ -250,7 +252,7 @@ func (b *booth) unseen(t *measure.Table) error {
 		}
 		t.Section(fmt.Sprintf("A JWT not seen before, issuers: %d %s", issuers, kubernetesUnion))
 		for i := 0; i < len(all); i += 2 { // upstream's of service accounts cannot be imported
-			c := credential{all[i].name, caller, bearing(texts(all[i].tokens)), bearing(texts(all[i].tokens)), 0}
+			c := credential{all[i].name, caller, arriving(texts(all[i].tokens), true), arriving(texts(all[i].tokens), true), 0}
 			if err := b.compare(t, c); err != nil {
 				return err
 			}
@@ -271,10 +273,10 @@ func (b *booth) unseen(t *measure.Table) error {
 // check compares what both sides say about the first request.
 func (b *booth) check(c credential) error {
 	ours, theirs := "", ""
-	if res, err := b.ours.Authenticate(c.ours(0)); err == nil {
+	if res, err := b.ours.Authenticate(c.ours.first()); err == nil {
 		ours = res.Identity.Name
 	}
-	if res, ok, err := b.theirs.Request.AuthenticateRequest(c.theirs(0)); err == nil && ok {
+	if res, ok, err := b.theirs.Request.AuthenticateRequest(c.theirs.first()); err == nil && ok {
 		theirs = res.User.GetName()
 	}
 	if ours != c.want || theirs != c.want {

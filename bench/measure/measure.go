@@ -41,18 +41,50 @@ type Ratio struct{ Value, Noise float64 }
 // An Operation does something n times.
 type Operation func(n int)
 
+// Batched work is done in parts, of which only the doing counts: what it needs is
+// prepared before each.
+type Batched struct {
+	Size    int
+	Prepare func(from int) // number from, and those behind it
+	Do      func(from, n int)
+}
+
+// do does it n times, and returns the processor time.
+func (b Batched) do(n int) (used time.Duration) {
+	for from := 0; from < n; from += b.Size {
+		if b.Prepare != nil {
+			b.Prepare(from)
+		}
+		start := cpu()
+		b.Do(from, min(b.Size, n-from))
+		used += cpu() - start
+	}
+	return used
+}
+
+// whole is an operation as one part.
+func (op Operation) whole() Batched {
+	return Batched{Size: math.MaxInt, Do: func(_, n int) { op(n) }}
+}
+
 // One measures a single operation.
 func One(ours Operation) Cost {
-	n := calibrate(ours)
+	b := ours.whole()
+	n := calibrate(b)
 	var rounds []sample
 	for range Rounds {
-		rounds = append(rounds, take(ours, n))
+		rounds = append(rounds, take(b, n))
 	}
 	return summary(rounds)
 }
 
 // Both measures two operations, and how the first compares with the second.
 func Both(ours, theirs Operation) (Cost, Cost, Ratio) {
+	return BothBatched(ours.whole(), theirs.whole())
+}
+
+// BothBatched is [Both] of what is done in batches.
+func BothBatched(ours, theirs Batched) (Cost, Cost, Ratio) {
 	n, m := calibrate(ours), calibrate(theirs)
 	var a, b []sample
 	var ratios []float64
@@ -67,7 +99,7 @@ func Both(ours, theirs Operation) (Cost, Cost, Ratio) {
 
 // Once measures something that is done a single time, without a warm-up.
 func Once(do func()) Cost {
-	s := take(func(int) { do() }, 1)
+	s := take(Operation(func(int) { do() }).whole(), 1)
 	return Cost{CPU: time.Duration(s.cpu), Allocs: s.allocs}
 }
 
@@ -75,23 +107,19 @@ func Once(do func()) Cost {
 type sample struct{ cpu, allocs float64 }
 
 // calibrate warms up, and returns how many operations fill a turn.
-func calibrate(op Operation) int {
-	op(1)
+func calibrate(b Batched) int {
+	b.do(1)
 	for n := 1; ; n *= 2 {
-		start := time.Now()
-		op(n)
-		if took := time.Since(start); took > turn/4 || n > 1<<28 {
-			return max(1, int(float64(n)*float64(turn)/float64(took)))
+		if used := b.do(n); used > turn/4 || n > 1<<28 {
+			return max(1, int(float64(n)*float64(turn)/float64(used)))
 		}
 	}
 }
 
-func take(op Operation, n int) sample {
+func take(b Batched, n int) sample {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	start := cpu()
-	op(n)
-	used := cpu() - start
+	used := b.do(n)
 	runtime.ReadMemStats(&after)
 	return sample{float64(used) / float64(n), float64(after.Mallocs-before.Mallocs) / float64(n)}
 }
