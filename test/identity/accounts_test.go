@@ -8,6 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 // paths of objects of the namespace ns.
@@ -73,7 +75,7 @@ func (w *world) legacyToken(ns, name, account string) string {
 		Type:       corev1.SecretTypeServiceAccountToken,
 	}, nil)
 	var filled corev1.Secret
-	w.eventually(fmt.Sprintf("filling secret %s", name), func() bool {
+	env.Eventually(w.t, fmt.Sprintf("filling secret %s", name), func() bool {
 		w.admin.must("GET", inNamespace(ns, "secrets/"+name), nil, &filled)
 		return len(filled.Data[corev1.ServiceAccountTokenKey]) > 0
 	})
@@ -104,6 +106,6 @@ func (w *world) bootstrapToken(id, secret string) string {
 		},
 	}, nil)
 	token := id + "." + secret
-	w.eventually("accepting a bootstrap token", func() bool { return w.admin.review(token).Authenticated })
+	env.Eventually(w.t, "accepting a bootstrap token", func() bool { return w.admin.review(token).Authenticated })
 	return token
 }

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"gatehouse.dev/gatehouse/internal/jose"
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 // TestDiscovery verifies a token as a stranger does: by what the discovery
@@ -76,7 +77,7 @@ func TestLegacyTokenUse(t *testing.T) {
 		t.Fatalf("GET /api: %d", a.code)
 	}
 	var secret corev1.Secret
-	w.eventually("writing down the use", func() bool {
+	env.Eventually(w.t, "writing down the use", func() bool {
 		w.admin.must("GET", inNamespace("default", "secrets/old"), nil, &secret)
 		return secret.Labels["kubernetes.io/legacy-token-last-used"] == time.Now().UTC().Format("2006-01-02")
 	})
@@ -86,7 +87,7 @@ func TestLegacyTokenUse(t *testing.T) {
 			t.Errorf("%s does not count the use", name)
 		}
 	}
-	w.eventually("beginning to track", func() bool {
+	env.Eventually(w.t, "beginning to track", func() bool {
 		return w.admin.ask("GET", inNamespace("kube-system", "configmaps/kube-apiserver-legacy-service-account-token-tracking"), nil).code == 200
 	})
 	w.admin.must("PATCH", inNamespace("default", "secrets/old"), `{"metadata":{"labels":{"kubernetes.io/legacy-token-invalid-since":"2020-01-01"}}}`, nil)

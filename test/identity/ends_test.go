@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 // rounds is how often each way to end a token is gone, without a pause: what
@@ -177,17 +179,17 @@ func TestNamespaceWaitsForContents(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Name: "held", Finalizers: []string{"example.org/held"}},
 	}, nil)
 	w.admin.must("DELETE", "/api/v1/namespaces/x", nil, nil)
-	w.eventually("deleting the account", func() bool {
+	env.Eventually(w.t, "deleting the account", func() bool {
 		return w.admin.ask("GET", inNamespace("x", "serviceaccounts/sa"), nil).code == http.StatusNotFound
 	})
 	var ns corev1.Namespace
-	w.eventually("saying what is left", func() bool {
+	env.Eventually(w.t, "saying what is left", func() bool {
 		w.admin.must("GET", "/api/v1/namespaces/x", nil, &ns)
 		return len(ns.Status.Conditions) > 0
 	})
 	w.admin.must("GET", inNamespace("x", "configmaps/held"), nil, nil)
 	w.admin.must("PATCH", inNamespace("x", "configmaps/held"), `{"metadata":{"finalizers":null}}`, nil)
-	w.eventually("deleting the namespace", func() bool {
+	env.Eventually(w.t, "deleting the namespace", func() bool {
 		return w.admin.ask("GET", "/api/v1/namespaces/x", nil).code == http.StatusNotFound
 	})
 }

@@ -14,6 +14,9 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+
+	"gatehouse.dev/gatehouse/test/authority"
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 // A source is a file that the server follows.
@@ -38,9 +41,9 @@ const badContent = "n0nsense-canary [\n"
 func TestEveryFileReload(t *testing.T) {
 	hook := httptest.NewTLSServer(http.HandlerFunc(answerReview))
 	t.Cleanup(hook.Close)
-	ca, otherCA := newAuthority(t, "clients"), newAuthority(t, "others")
-	proxies, otherProxies := newAuthority(t, "proxies"), newAuthority(t, "other proxies")
-	dex, verify, more := newProvider(t), newKey(t), newKey(t)
+	ca, otherCA := authority.New(t, "clients"), authority.New(t, "others")
+	proxies, otherProxies := authority.New(t, "proxies"), authority.New(t, "other proxies")
+	dex, verify, more := newProvider(t), authority.NewKey(t), authority.NewKey(t)
 	authorization := func(types string) string {
 		return `{"apiVersion":"apiserver.config.k8s.io/v1","kind":"AuthorizationConfiguration","authorizers":[` + types + `]}`
 	}
@@ -48,7 +51,7 @@ func TestEveryFileReload(t *testing.T) {
 		"timeout":"3s","subjectAccessReviewVersion":"v1","matchConditionSubjectAccessReviewVersion":"v1","failurePolicy":"NoOpinion",
 		"authorizedTTL":"1s","unauthorizedTTL":"1s","connectionInfo":{"type":"KubeConfigFile","kubeConfigFile":"DIR/access.kubeconfig"}}}`
 	files := map[string]string{
-		"ca.pem": ca.pem(), "proxies.pem": proxies.pem(), "root.pem": ca.pem(),
+		"ca.pem": ca.PEM(), "proxies.pem": proxies.PEM(), "root.pem": ca.PEM(),
 		"tokens.csv": "t0ken,joe,1,one\n", "hashed": hashedLine("hash3d-token-of-128-random-bits", "one"),
 		"users.csv": "passw0rd,ann,2,one\n", "users.htpasswd": "jane:" + horse + "\n", "groups": "one: jane\n",
 		"verify.pem": publicPEM(t, verify), "sign.key": keyPEM(t, verify),
@@ -82,20 +85,20 @@ func TestEveryFileReload(t *testing.T) {
 		{"basic-auth-file", "users.csv", "passw0rd,ann,2,two\n", group(credential{header: basicAuth("ann", "passw0rd")}), "one", "two"},
 		{"htpasswd-groups-file", "groups", "two: jane\n", group(credential{header: basicAuth("jane", "correct horse")}), "one", "two"},
 		{"htpasswd-file", "users.htpasswd", "joan:" + horse + "\n", known(credential{header: basicAuth("jane", "correct horse")}), "jane", ""},
-		{"client-ca-file", "ca.pem", otherCA.pem(), known(credential{cert: ca.sign(pkix.Name{CommonName: "jane"}, nil)}), "jane", ""},
-		{"requestheader-client-ca-file", "proxies.pem", otherProxies.pem(), known(credential{
-			cert: proxies.sign(pkix.Name{CommonName: "proxy"}, nil), header: http.Header{"X-Remote-User": {"jill"}},
+		{"client-ca-file", "ca.pem", otherCA.PEM(), known(credential{cert: ca.Sign(t, pkix.Name{CommonName: "jane"}, nil)}), "jane", ""},
+		{"requestheader-client-ca-file", "proxies.pem", otherProxies.PEM(), known(credential{
+			cert: proxies.Sign(t, pkix.Name{CommonName: "proxy"}, nil), header: http.Header{"X-Remote-User": {"jill"}},
 		}), "jill", ""},
 		{"service-account-key-file", "verify.pem", publicPEM(t, verify) + publicPEM(t, more), func() string {
 			return fmt.Sprint(strings.Contains(w.Log(), keyID(t, more)))
 		}, "false", "true"},
-		{"root-ca-file", "root.pem", otherCA.pem(), func() string {
+		{"root-ca-file", "root.pem", otherCA.PEM(), func() string {
 			var cm corev1.ConfigMap
 			if a := w.admin.ask("GET", inNamespace("default", "configmaps/kube-root-ca.crt"), nil); json.Unmarshal([]byte(a.body), &cm) != nil {
 				return ""
 			}
 			return cm.Data["ca.crt"]
-		}, ca.pem(), otherCA.pem()},
+		}, ca.PEM(), otherCA.PEM()},
 		{"authentication-config", "authentication.yaml", dex.configuration("two:"), known(credential{token: dex.token("jo")}), "one:jo", "two:jo"},
 		{"authorization-config", "authorization.yaml", authorization(byRole + strings.ReplaceAll(byHook, "DIR", w.dir)), func() string {
 			return fmt.Sprint(token.ask("GET", "/api/v1/secrets", nil).code)
@@ -120,7 +123,7 @@ func (w *world) reloads(t *testing.T, s source) {
 		t.Fatalf("at first: %q, want %q", got, s.seenBefore)
 	}
 	w.write(s.file, badContent)
-	w.eventually("telling of a bad file", func() bool { return w.note(s.name) })
+	env.Eventually(w.t, "telling of a bad file", func() bool { return w.note(s.name) })
 	if !w.stale(s.name) {
 		t.Error("the metric does not tell of it")
 	}
@@ -131,8 +134,8 @@ func (w *world) reloads(t *testing.T, s source) {
 		t.Error("the log has what is in the bad file")
 	}
 	w.write(s.file, s.after)
-	w.eventually("taking the change", func() bool { return s.seen() == s.seenAfter })
-	w.eventually("telling no more", func() bool { return !w.note(s.name) && !w.stale(s.name) })
+	env.Eventually(w.t, "taking the change", func() bool { return s.seen() == s.seenAfter })
+	env.Eventually(w.t, "telling no more", func() bool { return !w.note(s.name) && !w.stale(s.name) })
 }
 
 // followed returns the names of the files that the server follows.

@@ -15,6 +15,7 @@ import (
 
 	"gatehouse.dev/gatehouse/api/v1alpha1"
 	"gatehouse.dev/gatehouse/internal/revocation"
+	"gatehouse.dev/gatehouse/test/authority"
 )
 
 const allRevocations = "/apis/gatehouse.dev/v1alpha1/revocations"
@@ -34,10 +35,10 @@ type leaver struct {
 // leavers are somebody of each method, all of other names.
 func leavers(t *testing.T) (*world, []leaver) {
 	type spec = v1alpha1.RevocationSpec
-	clients, proxies, idp := newAuthority(t, "clients"), newAuthority(t, "proxies"), newProvider(t)
+	clients, proxies, idp := authority.New(t, "clients"), authority.New(t, "proxies"), newProvider(t)
 	const token = "hash3d-token-of-128-random-bits"
 	w := start(t, map[string]string{
-		"ca.pem": clients.pem(), "proxies.pem": proxies.pem(), "tokens.csv": "t0ken,joe,1,joes\n", "hashed": hashedLine(token, "cis"),
+		"ca.pem": clients.PEM(), "proxies.pem": proxies.PEM(), "tokens.csv": "t0ken,joe,1,joes\n", "hashed": hashedLine(token, "cis"),
 		"users.htpasswd": "ann:" + horse + "\n", "groups": "anns: ann\n", "authentication.yaml": idp.configuration("idp:"),
 	}, append(slices.Clone(proxied), "--hashed-token-file=DIR/hashed", "--htpasswd-file=DIR/users.htpasswd", "--htpasswd-groups-file=DIR/groups",
 		"--authentication-config=DIR/authentication.yaml", "--enable-bootstrap-token-auth")...)
@@ -55,14 +56,14 @@ func leavers(t *testing.T) (*world, []leaver) {
 		return &spec{Key: &v1alpha1.RevokedKey{ID: header(t, token)["kid"].(string)}}
 	}
 	issuer := func(token string) *spec { return &spec{Issuer: claims(t, token)["iss"].(string)} }
-	jane := clients.sign(pkix.Name{CommonName: "jane", Organization: []string{"janes"}}, nil)
-	front := proxies.sign(pkix.Name{CommonName: "front"}, nil)
-	ofAuthority := func(a *authority) (key, issuer *spec) {
-		k, err := revocation.OfItsKey(a.cert)
+	jane := clients.Sign(t, pkix.Name{CommonName: "jane", Organization: []string{"janes"}}, nil)
+	front := proxies.Sign(t, pkix.Name{CommonName: "front"}, nil)
+	ofAuthority := func(a *authority.Authority) (key, issuer *spec) {
+		k, err := revocation.OfItsKey(a.Certificate)
 		if err != nil {
 			t.Fatal(err)
 		}
-		i := revocation.OfAuthority(a.cert)
+		i := revocation.OfAuthority(a.Certificate)
 		return &k, &i
 	}
 	ofCertificate := func(c *tls.Certificate) *spec {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 const (
@@ -84,16 +86,16 @@ func TestPasswords(t *testing.T) {
 	// A bad file changes nothing, and is told of; a good one is in force at once.
 	jane := w.as(withPassword("jane", "correct horse"))
 	w.write("users", "jane:correct horse\n")
-	w.eventually("telling of a bad file", func() bool { return w.note("htpasswd-file") && w.stale("htpasswd-file") })
+	env.Eventually(w.t, "telling of a bad file", func() bool { return w.note("htpasswd-file") && w.stale("htpasswd-file") })
 	w.write("groups", "system:masters: jane\n")
-	w.eventually("telling of bad groups", func() bool { return w.note("htpasswd-groups-file") })
+	env.Eventually(w.t, "telling of bad groups", func() bool { return w.note("htpasswd-groups-file") })
 	if got, a := jane.whoami(); a.code != http.StatusCreated || !slices.Contains(got.Groups, "dev") {
 		t.Errorf("while the files are bad: %d %+v", a.code, got)
 	}
 	w.write("groups", "ops: jane\n")
-	w.eventually("taking other groups", func() bool { got, _ := jane.whoami(); return slices.Contains(got.Groups, "ops") })
+	env.Eventually(w.t, "taking other groups", func() bool { got, _ := jane.whoami(); return slices.Contains(got.Groups, "ops") })
 	w.write("users", "ann:"+same+"\n")
-	w.eventually("refusing who is gone", func() bool { _, a := jane.whoami(); return a.code == http.StatusUnauthorized })
+	env.Eventually(w.t, "refusing who is gone", func() bool { _, a := jane.whoami(); return a.code == http.StatusUnauthorized })
 	if log := w.Log(); strings.Contains(log, "correct horse") || strings.Contains(log, horse) || !strings.Contains(log, `wrong password of user \"jane\" (line 1)`) {
 		t.Error("the log tells a password or a hash, or not what was wrong")
 	}
@@ -123,19 +125,19 @@ func TestHashedTokens(t *testing.T) {
 		}
 	}
 	w.write("hashed", token+"\n")
-	w.eventually("telling of a bad file", func() bool { return w.note("hashed-token-file") && w.stale("hashed-token-file") })
+	env.Eventually(w.t, "telling of a bad file", func() bool { return w.note("hashed-token-file") && w.stale("hashed-token-file") })
 	if _, a := ci.whoami(); a.code != http.StatusCreated {
 		t.Errorf("while the file is bad: %d", a.code)
 	}
 	w.write("hashed", line+" expires=2020-01-01T00:00:00Z\n")
-	w.eventually("refusing a token that is over", func() bool { _, a := ci.whoami(); return a.code == http.StatusUnauthorized })
+	env.Eventually(w.t, "refusing a token that is over", func() bool { _, a := ci.whoami(); return a.code == http.StatusUnauthorized })
 	if got := w.admin.review(token); got.Authenticated || !strings.Contains(got.Error, `token "ci" of "ci-bot" expired at 2020-01-01T00:00:00Z`) {
 		t.Errorf("a TokenReview of a token that is over: %+v", got)
 	}
 	w.write("hashed", line+"\n")
-	w.eventually("taking it again", func() bool { _, a := ci.whoami(); return a.code == http.StatusCreated })
+	env.Eventually(w.t, "taking it again", func() bool { _, a := ci.whoami(); return a.code == http.StatusCreated })
 	w.write("hashed", "# nobody\n")
-	w.eventually("refusing a token that is gone", func() bool { _, a := ci.whoami(); return a.code == http.StatusUnauthorized })
+	env.Eventually(w.t, "refusing a token that is gone", func() bool { _, a := ci.whoami(); return a.code == http.StatusUnauthorized })
 	audit, err := os.ReadFile(w.file("audit.log"))
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,9 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+
+	"gatehouse.dev/gatehouse/test/authority"
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 // proxied are flags that believe proxies of the CA in the file proxies.pem.
@@ -19,11 +22,11 @@ var proxied = []string{
 }
 
 func TestFrontProxy(t *testing.T) {
-	proxies, clients := newAuthority(t, "proxies"), newAuthority(t, "clients")
+	proxies, clients := authority.New(t, "proxies"), authority.New(t, "clients")
 	w := start(t, map[string]string{
-		"proxies.pem": proxies.pem(), "ca.pem": clients.pem(), "tokens.csv": "joes-t0ken,joe,uid-7\n",
+		"proxies.pem": proxies.PEM(), "ca.pem": clients.PEM(), "tokens.csv": "joes-t0ken,joe,uid-7\n",
 	}, append([]string(nil), proxied...)...)
-	front := proxies.sign(pkix.Name{CommonName: "front"}, nil)
+	front := proxies.Sign(t, pkix.Name{CommonName: "front"}, nil)
 	claim := http.Header{
 		"X-Remote-User": {"jane"}, "X-Remote-Uid": {"7"}, "X-Remote-Group": {"dev"}, "Groups": {"ops"}, "X-Remote-Extra-Example.org%2fteam": {"red"},
 		"X_Remote_Group": {"system:masters"}, "X-Remote-Groups": {"system:masters"},
@@ -32,7 +35,7 @@ func TestFrontProxy(t *testing.T) {
 		Username: "jane", UID: "7", Groups: []string{"dev", "ops", "system:authenticated"}, Extra: extra{"example.org/team": {"red"}},
 	}
 	joe := authenticationv1.UserInfo{Username: "joe", UID: "uid-7", Groups: []string{"system:authenticated"}}
-	client := clients.sign(pkix.Name{CommonName: "ann"}, nil)
+	client := clients.Sign(t, pkix.Name{CommonName: "ann"}, nil)
 	for _, test := range []struct {
 		name string
 		credential
@@ -45,11 +48,11 @@ func TestFrontProxy(t *testing.T) {
 		{"proxy that names nobody, with a token", credential{cert: front, token: "joes-t0ken"}, joe},
 		{"proxy that names nobody", credential{cert: front}, authenticationv1.UserInfo{}},
 		{"proxy that names two", credential{cert: front, header: http.Header{"X-Remote-User": {"jane", "root"}}}, authenticationv1.UserInfo{}},
-		{"other name", credential{cert: proxies.sign(pkix.Name{CommonName: "back"}, nil), header: claim}, authenticationv1.UserInfo{}},
+		{"other name", credential{cert: proxies.Sign(t, pkix.Name{CommonName: "back"}, nil), header: claim}, authenticationv1.UserInfo{}},
 		{"client", credential{cert: client, header: claim}, authenticationv1.UserInfo{
 			Username: "ann", Groups: []string{"system:authenticated"}, Extra: extra{"authentication.kubernetes.io/credential-id": {credentialID(client)}},
 		}},
-		{"client of the name", credential{cert: clients.sign(pkix.Name{CommonName: "front"}, nil), header: claim, token: "joes-t0ken"}, authenticationv1.UserInfo{
+		{"client of the name", credential{cert: clients.Sign(t, pkix.Name{CommonName: "front"}, nil), header: claim, token: "joes-t0ken"}, authenticationv1.UserInfo{
 			Username: "front", Groups: []string{"system:authenticated"},
 		}},
 		{"token alone", credential{header: claim, token: "joes-t0ken"}, joe},
@@ -67,20 +70,20 @@ func TestFrontProxy(t *testing.T) {
 
 // changeOfProxies replaces the CA of proxies: one of the old CA is no proxy any
 // more, on a connection that is open, and extensions are told.
-func changeOfProxies(t *testing.T, w *world, old *authority, front *caller) {
+func changeOfProxies(t *testing.T, w *world, old *authority.Authority, front *caller) {
 	if got, a := front.whoami(); got.Username != "jane" {
 		t.Fatalf("the proxy is not believed: %d", a.code)
 	}
-	next := newAuthority(t, "next")
-	w.write("proxies.pem", next.pem())
-	w.eventually("the end of the old proxies", func() bool {
+	next := authority.New(t, "next")
+	w.write("proxies.pem", next.PEM())
+	env.Eventually(w.t, "the end of the old proxies", func() bool {
 		_, a := front.whoami()
 		return a.code == http.StatusUnauthorized
 	})
 	var trust corev1.ConfigMap
-	w.eventually("the word to extensions", func() bool {
+	env.Eventually(w.t, "the word to extensions", func() bool {
 		w.admin.must("GET", inNamespace("kube-system", "configmaps/extension-apiserver-authentication"), nil, &trust)
-		return trust.Data["requestheader-client-ca-file"] == next.pem()
+		return trust.Data["requestheader-client-ca-file"] == next.PEM()
 	})
 	for key, want := range map[string]string{
 		"requestheader-allowed-names": `["front"]`, "requestheader-username-headers": `["X-Remote-User"]`, "requestheader-uid-headers": `["X-Remote-Uid"]`,
@@ -90,7 +93,7 @@ func changeOfProxies(t *testing.T, w *world, old *authority, front *caller) {
 			t.Errorf("%s is %q, want %q", key, trust.Data[key], want)
 		}
 	}
-	if strings.Contains(trust.Data["client-ca-file"], old.pem()) || trust.Data["client-ca-file"] == "" {
+	if strings.Contains(trust.Data["client-ca-file"], old.PEM()) || trust.Data["client-ca-file"] == "" {
 		t.Error("the CA of clients is not what it should be")
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gatehouse.dev/gatehouse/test/authority"
 )
 
 // unauthorized is every 401 of kube-apiserver.
@@ -58,8 +60,8 @@ func (w *world) ownKey() *ecdsa.PrivateKey {
 // A credential that is expired, foreign, tampered with or unknown is refused,
 // and never makes an anonymous caller of its owner: those may read /version.
 func TestUnauthorized(t *testing.T) {
-	ca, foreign := newAuthority(t, "clients"), newAuthority(t, "clients")
-	w := start(t, map[string]string{"ca.pem": ca.pem(), "tokens.csv": "joes-t0ken,joe,uid-7,\"dev,ops\"\n"},
+	ca, foreign := authority.New(t, "clients"), authority.New(t, "clients")
+	w := start(t, map[string]string{"ca.pem": ca.PEM(), "tokens.csv": "joes-t0ken,joe,uid-7,\"dev,ops\"\n"},
 		"--enable-bootstrap-token-auth")
 	w.namespace("x")
 	w.account("x", "sa")
@@ -90,12 +92,12 @@ func TestUnauthorized(t *testing.T) {
 		name string
 		credential
 	}{
-		{"expired certificate", credential{cert: ca.sign(jane, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })}},
-		{"certificate of tomorrow", credential{cert: ca.sign(jane, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(10 * time.Minute) })}},
-		{"certificate of a foreign CA of the same name", credential{cert: foreign.sign(jane, nil)}},
-		{"certificate for servers", credential{cert: ca.sign(jane, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })}},
-		{"certificate without a name", credential{cert: ca.sign(pkix.Name{Organization: []string{"system:masters"}}, nil)}},
-		{"certificate with two UIDs", credential{cert: ca.sign(pkix.Name{CommonName: "eve", ExtraNames: []pkix.AttributeTypeAndValue{kubernetesUID("a"), kubernetesUID("b")}}, nil)}},
+		{"expired certificate", credential{cert: ca.Sign(t, jane, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })}},
+		{"certificate of tomorrow", credential{cert: ca.Sign(t, jane, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(10 * time.Minute) })}},
+		{"certificate of a foreign CA of the same name", credential{cert: foreign.Sign(t, jane, nil)}},
+		{"certificate for servers", credential{cert: ca.Sign(t, jane, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })}},
+		{"certificate without a name", credential{cert: ca.Sign(t, pkix.Name{Organization: []string{"system:masters"}}, nil)}},
+		{"certificate with two UIDs", credential{cert: ca.Sign(t, pkix.Name{CommonName: "eve", ExtraNames: []pkix.AttributeTypeAndValue{kubernetesUID("a"), kubernetesUID("b")}}, nil)}},
 
 		{"unknown token", credential{token: "nobodys-t0ken"}},
 		{"longer token", credential{token: "joes-t0kenx"}},
@@ -107,8 +109,8 @@ func TestUnauthorized(t *testing.T) {
 			c["iat"], c["nbf"], c["exp"] = now-2*hour, now-2*hour, now-hour
 		})}},
 		{"token of tomorrow", credential{token: forge(key, header, set("nbf", time.Now().Unix()+hour))}},
-		{"token of a foreign key", credential{token: forge(newKey(t), header, nothing)}},
-		{"token of a foreign key without kid", credential{token: forge(newKey(t), map[string]any{"alg": "ES256"}, nothing)}},
+		{"token of a foreign key", credential{token: forge(authority.NewKey(t), header, nothing)}},
+		{"token of a foreign key without kid", credential{token: forge(authority.NewKey(t), map[string]any{"alg": "ES256"}, nothing)}},
 		{"token of another issuer", credential{token: forge(key, header, set("iss", "https://elsewhere.example.org"))}},
 		{"token for another audience", credential{token: forge(key, header, set("aud", []string{"elsewhere"}))}},
 		{"token of no account", credential{token: forge(key, header, set("kubernetes.io", map[string]any{
@@ -127,7 +129,7 @@ func TestUnauthorized(t *testing.T) {
 		{"bootstrap token that has expired", credential{token: w.badBootstrapToken("expire", "expiration", "2006-01-02T15:04:05Z")}},
 		{"bootstrap token that only signs", credential{token: w.badBootstrapToken("signer", "usage-bootstrap-authentication", "no")}},
 		{"bootstrap token of a master", credential{token: w.badBootstrapToken("master", "auth-extra-groups", "system:masters")}},
-		{"bad certificate and bad token", credential{cert: foreign.sign(jane, nil), token: "nobodys-t0ken"}},
+		{"bad certificate and bad token", credential{cert: foreign.Sign(t, jane, nil), token: "nobodys-t0ken"}},
 	}
 	for name, value := range map[string][]string{
 		"no header value": {""}, "scheme alone": {"Bearer"}, "scheme and space": {"Bearer "}, "two spaces": {"Bearer  joes-t0ken"},
@@ -171,10 +173,10 @@ func flip(s string) string {
 
 // Who shows several credentials is who the first good one says.
 func TestPrecedence(t *testing.T) {
-	ca, foreign := newAuthority(t, "clients"), newAuthority(t, "others")
-	w := start(t, map[string]string{"ca.pem": ca.pem(), "tokens.csv": "joes-t0ken,joe,uid-7\n"})
-	jane, bad := ca.sign(pkix.Name{CommonName: "jane"}, nil), foreign.sign(pkix.Name{CommonName: "jane"}, nil)
-	old := ca.sign(pkix.Name{CommonName: "jane"}, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
+	ca, foreign := authority.New(t, "clients"), authority.New(t, "others")
+	w := start(t, map[string]string{"ca.pem": ca.PEM(), "tokens.csv": "joes-t0ken,joe,uid-7\n"})
+	jane, bad := ca.Sign(t, pkix.Name{CommonName: "jane"}, nil), foreign.Sign(t, pkix.Name{CommonName: "jane"}, nil)
+	old := ca.Sign(t, pkix.Name{CommonName: "jane"}, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
 	for _, tt := range []struct {
 		name string
 		credential

@@ -10,6 +10,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gatehouse.dev/gatehouse/test/authority"
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 // note is what /readyz?verbose says of a file that is not in force.
@@ -48,7 +51,7 @@ func TestTokenFileReload(t *testing.T) {
 	}
 
 	w.write("tokens.csv", "joes-t0ken,joe,uid-7\nbad-l1ne\n")
-	w.eventually("telling of a bad file", func() bool { return w.note("token-auth-file") })
+	env.Eventually(w.t, "telling of a bad file", func() bool { return w.note("token-auth-file") })
 	if !w.stale("token-auth-file") {
 		t.Error("the metric does not tell of a bad file")
 	}
@@ -63,30 +66,30 @@ func TestTokenFileReload(t *testing.T) {
 
 	w.write("tokens.csv", "bobs-t0ken,bob,uid-9\njoes-t0ken,joe,uid-7,dev\n")
 	bob := w.as(credential{token: "bobs-t0ken"})
-	w.eventually("taking a new token", func() bool { _, a := bob.whoami(); return a.code == http.StatusCreated })
+	env.Eventually(w.t, "taking a new token", func() bool { _, a := bob.whoami(); return a.code == http.StatusCreated })
 	if _, a := ann.whoami(); a.code != http.StatusUnauthorized || !a.warm {
 		t.Errorf("a token that was removed: %d", a.code)
 	}
 	if got, _ := joe.whoami(); len(got.Groups) != 2 || got.Groups[0] != "dev" {
 		t.Errorf("a token whose groups have changed: %+v", got)
 	}
-	w.eventually("telling no more of a mended file", func() bool { return !w.note("token-auth-file") && !w.stale("token-auth-file") })
+	env.Eventually(w.t, "telling no more of a mended file", func() bool { return !w.note("token-auth-file") && !w.stale("token-auth-file") })
 }
 
 // The certificates of a CA end when it is taken out of the file, on connections
 // that are open too.
 func TestClientCAReload(t *testing.T) {
-	first, second := newAuthority(t, "first"), newAuthority(t, "second")
-	w := start(t, map[string]string{"ca.pem": first.pem()})
-	jane := w.as(credential{cert: first.sign(pkix.Name{CommonName: "jane"}, nil)})
-	joe := credential{cert: second.sign(pkix.Name{CommonName: "joe"}, nil)}
+	first, second := authority.New(t, "first"), authority.New(t, "second")
+	w := start(t, map[string]string{"ca.pem": first.PEM()})
+	jane := w.as(credential{cert: first.Sign(t, pkix.Name{CommonName: "jane"}, nil)})
+	joe := credential{cert: second.Sign(t, pkix.Name{CommonName: "joe"}, nil)}
 	if _, a := jane.whoami(); a.code != http.StatusCreated {
 		t.Fatalf("at first: %d", a.code)
 	}
 	expect401(t, w.as(joe).ask("GET", "/version", nil))
 
 	w.write("ca.pem", "no certificate")
-	w.eventually("telling of a bad file", func() bool { return w.note("client-ca-file") })
+	env.Eventually(w.t, "telling of a bad file", func() bool { return w.note("client-ca-file") })
 	if !w.stale("client-ca-file") || w.stale("own-client-ca") {
 		t.Error("the metrics do not tell which file is bad")
 	}
@@ -94,14 +97,14 @@ func TestClientCAReload(t *testing.T) {
 		t.Errorf("while the file is bad: %d", a.code)
 	}
 
-	w.write("ca.pem", first.pem()+second.pem())
-	w.eventually("taking another CA", func() bool { _, a := w.as(joe).whoami(); return a.code == http.StatusCreated })
+	w.write("ca.pem", first.PEM()+second.PEM())
+	env.Eventually(w.t, "taking another CA", func() bool { _, a := w.as(joe).whoami(); return a.code == http.StatusCreated })
 	if _, a := jane.whoami(); a.code != http.StatusCreated || !a.warm {
 		t.Errorf("with both: %d", a.code)
 	}
-	w.write("ca.pem", second.pem())
+	w.write("ca.pem", second.PEM())
 	var last answer
-	w.eventually("refusing the CA that is gone", func() bool { _, last = jane.whoami(); return last.code != http.StatusCreated })
+	env.Eventually(w.t, "refusing the CA that is gone", func() bool { _, last = jane.whoami(); return last.code != http.StatusCreated })
 	if expect401(t, last); !last.warm || jane.dials.Load() != 1 {
 		t.Error("it was refused on another connection")
 	}
@@ -113,7 +116,7 @@ func TestClientCAReload(t *testing.T) {
 // A key that signs no more verifies on, until it is taken out of the files. All
 // that without a restart, and with the last good keys in force meanwhile.
 func TestKeyRotation(t *testing.T) {
-	old, next := newKey(t), newKey(t)
+	old, next := authority.NewKey(t), authority.NewKey(t)
 	w := start(t, map[string]string{"sign.key": keyPEM(t, old), "verify.pem": publicPEM(t, old)},
 		"--service-account-signing-key-file=DIR/sign.key", "--service-account-key-file=DIR/verify.pem")
 	w.namespace("x")
@@ -127,12 +130,12 @@ func TestKeyRotation(t *testing.T) {
 	const file = "service-account-key-file"
 
 	w.write("verify.pem", publicPEM(t, next)+publicPEM(t, old))
-	w.eventually("reading a key that verifies", func() bool { return strings.Contains(w.Log(), keyID(t, next)) })
+	env.Eventually(w.t, "reading a key that verifies", func() bool { return strings.Contains(w.Log(), keyID(t, next)) })
 	if got := kid(w.token("x", "sa", "", "")); got != keyID(t, old) {
 		t.Errorf("a key that only verifies signed: %s", got)
 	}
 	w.write("sign.key", keyPEM(t, next))
-	w.eventually("signing with the new key", func() bool { return kid(w.token("x", "sa", "", "")) == keyID(t, next) })
+	env.Eventually(w.t, "signing with the new key", func() bool { return kid(w.token("x", "sa", "", "")) == keyID(t, next) })
 	after := w.token("x", "sa", "", "")
 	for name, token := range map[string]string{"old": before, "legacy": legacy, "new": after} {
 		if got := code(token); got != http.StatusCreated {
@@ -141,7 +144,7 @@ func TestKeyRotation(t *testing.T) {
 	}
 
 	w.write("verify.pem", publicPEM(t, next)+"-----BEGIN PUBLIC KEY-----\n")
-	w.eventually("telling of a bad file", func() bool { return w.note(file) })
+	env.Eventually(w.t, "telling of a bad file", func() bool { return w.note(file) })
 	if !w.stale(file) || !strings.Contains(w.Log(), "a service account key file is bad; the last good keys stay in force") {
 		t.Error("the metric or the log does not tell of a bad file")
 	}
@@ -152,8 +155,8 @@ func TestKeyRotation(t *testing.T) {
 	}
 
 	w.write("verify.pem", publicPEM(t, next))
-	w.eventually("refusing the key that is gone", func() bool { return code(before) == http.StatusUnauthorized })
-	w.eventually("telling no more of a mended file", func() bool { return !w.note(file) && !w.stale(file) })
+	env.Eventually(w.t, "refusing the key that is gone", func() bool { return code(before) == http.StatusUnauthorized })
+	env.Eventually(w.t, "telling no more of a mended file", func() bool { return !w.note(file) && !w.stale(file) })
 	ended := func(when string) {
 		if got := code(after); got != http.StatusCreated {
 			t.Errorf("%s, with the new key the new token: %d", when, got)
@@ -177,19 +180,19 @@ func TestKeyRotation(t *testing.T) {
 // A server does not stop to accept what others on its store sign: keys that leave
 // out the one that signed last are refused, as at a start.
 func TestKeysThatLeaveOneOut(t *testing.T) {
-	old, next := newKey(t), newKey(t)
+	old, next := authority.NewKey(t), authority.NewKey(t)
 	w := start(t, map[string]string{"sign.key": keyPEM(t, old), "verify.pem": publicPEM(t, old) + publicPEM(t, next)},
 		"--service-account-signing-key-file=DIR/sign.key", "--service-account-key-file=DIR/verify.pem")
 	w.namespace("x")
 	w.account("x", "sa")
 	token := w.token("x", "sa", "", "")
 	w.write("verify.pem", publicPEM(t, next))
-	w.eventually("telling of a key that signs and does not verify", func() bool { return w.note("service-account-key-file") })
+	env.Eventually(w.t, "telling of a key that signs and does not verify", func() bool { return w.note("service-account-key-file") })
 	if !strings.Contains(w.Log(), "sign.key is in none of the files of keys that verify") {
 		t.Error("the log does not say what is missing")
 	}
 	w.write("sign.key", keyPEM(t, next))
-	w.eventually("telling of keys that leave one out", func() bool {
+	env.Eventually(w.t, "telling of keys that leave one out", func() bool {
 		return strings.Contains(w.Log(), "service account key "+keyID(t, old)+" is not among ours: add it with --service-account-key-file")
 	})
 	if !w.note("service-account-key-file") {
@@ -202,8 +205,8 @@ func TestKeysThatLeaveOneOut(t *testing.T) {
 
 // The root CA that pods are told follows its file.
 func TestRootCAReload(t *testing.T) {
-	first, second := newAuthority(t, "first"), newAuthority(t, "second")
-	w := start(t, map[string]string{"root.pem": first.pem()}, "--root-ca-file=DIR/root.pem")
+	first, second := authority.New(t, "first"), authority.New(t, "second")
+	w := start(t, map[string]string{"root.pem": first.PEM()}, "--root-ca-file=DIR/root.pem")
 	told := func() string {
 		var cm corev1.ConfigMap
 		if a := w.admin.ask("GET", inNamespace("default", "configmaps/kube-root-ca.crt"), nil); a.code != http.StatusOK || json.Unmarshal([]byte(a.body), &cm) != nil {
@@ -211,14 +214,14 @@ func TestRootCAReload(t *testing.T) {
 		}
 		return cm.Data["ca.crt"]
 	}
-	w.eventually("publishing the first", func() bool { return told() == first.pem() })
+	env.Eventually(w.t, "publishing the first", func() bool { return told() == first.PEM() })
 	w.write("root.pem", "no certificate")
-	w.eventually("telling of a bad file", func() bool { return w.note("root-ca-file") })
-	if !w.stale("root-ca-file") || told() != first.pem() {
+	env.Eventually(w.t, "telling of a bad file", func() bool { return w.note("root-ca-file") })
+	if !w.stale("root-ca-file") || told() != first.PEM() {
 		t.Error("a bad file is in force, or not told of")
 	}
-	w.write("root.pem", second.pem())
-	w.eventually("publishing the second", func() bool { return told() == second.pem() })
+	w.write("root.pem", second.PEM())
+	env.Eventually(w.t, "publishing the second", func() bool { return told() == second.PEM() })
 }
 
 // What is granted and taken back is in force soon, and what cannot be decided
@@ -238,14 +241,14 @@ func TestPermissionsFollow(t *testing.T) {
 	}
 	w.admin.must("POST", rbac+"clusterrolebindings", binding, nil)
 	const missing = `: RBAC: clusterrole.rbac.authorization.k8s.io \"nodes\" not found`
-	w.eventually("saying which role is missing", func() bool {
+	env.Eventually(w.t, "saying which role is missing", func() bool {
 		a := joe.ask("GET", "/api/v1/nodes", nil)
 		return a.code == http.StatusForbidden && strings.Contains(a.body, missing)
 	})
 	for range 5 {
 		w.admin.must("POST", rbac+"clusterroles", role, nil)
-		w.eventually("granting", func() bool { return code() == http.StatusOK })
+		env.Eventually(w.t, "granting", func() bool { return code() == http.StatusOK })
 		w.admin.must("DELETE", rbac+"clusterroles/nodes", nil, nil)
-		w.eventually("taking back", func() bool { return code() == http.StatusForbidden })
+		env.Eventually(w.t, "taking back", func() bool { return code() == http.StatusForbidden })
 	}
 }

@@ -14,7 +14,9 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
+
+	"gatehouse.dev/gatehouse/test/authority"
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 // A lifetime is when something came into force that is rotated, and when it
@@ -113,21 +115,19 @@ func startRotating(t *testing.T) *rotating {
 	if os.Getenv("GATEHOUSE_NIGHTLY") != "" {
 		w.rounds = 100
 	}
-	first, key := servingPair(t), newKey(t)
+	first, key := servingPair(t), authority.NewKey(t)
 	w.pairs = append(w.pairs, first)
 	w.world = start(t, map[string]string{
-		"ca.pem": newAuthority(t, "nobody's").pem(), "tokens.csv": "joes-t0ken,joe,uid-7\n",
+		"ca.pem": authority.New(t, "nobody's").PEM(), "tokens.csv": "joes-t0ken,joe,uid-7\n",
 		"serving.crt": first.cert, "serving.key": first.key,
 		"sign.key": keyPEM(t, key), "verify.pem": publicPEM(t, key),
 		// A machine that is too busy to prove its view in time is another matter.
 	}, "--max-staleness=1m", "--tls-cert-file=DIR/serving.crt", "--tls-private-key-file=DIR/serving.key",
 		"--service-account-signing-key-file=DIR/sign.key", "--service-account-key-file=DIR/verify.pem")
-	cfg, err := clientcmd.BuildConfigFromFlags("", w.Kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
 	// What it is shown is what this test changes.
+	cfg := w.Config()
 	cfg.Insecure, cfg.CAData, cfg.CAFile = true, nil, ""
+	var err error
 	if w.admin.client, err = rest.HTTPClientFor(cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func (w *rotating) reloads(name, status string) (n int, err error) {
 
 // await waits until one more was.
 func (w *rotating) await(name, status string, before int) error {
-	for end := time.Now().Add(patience); ; time.Sleep(30 * time.Millisecond) {
+	for end := time.Now().Add(env.Patience); ; time.Sleep(30 * time.Millisecond) {
 		now, err := w.reloads(name, status)
 		if err != nil || now > before {
 			return err
@@ -200,36 +200,36 @@ func (w *rotating) changed(name string, files ...string) error {
 func (w *rotating) rotateAuthorities(more func() bool) error {
 	const name, file = "client-ca-file", "ca.pem"
 	type trusted struct {
-		*authority
+		*authority.Authority
 		lifetime
 	}
 	join := func(next *trusted) {
 		for _, kind := range kinds() {
-			kind.cert = next.sign(pkix.Name{CommonName: "jane"}, nil)
+			kind.cert = next.Sign(w.t, pkix.Name{CommonName: "jane"}, nil)
 			for range eachKind {
 				w.crowd.Go(func() { w.use(w.t.Context(), kind, &next.lifetime) })
 			}
 		}
 	}
 	// They have one name, as those have that follow each other.
-	old := &trusted{authority: newAuthority(w.t, "clients")}
-	if err := w.changed(name, file, old.pem()); err != nil {
+	old := &trusted{Authority: authority.New(w.t, "clients")}
+	if err := w.changed(name, file, old.PEM()); err != nil {
 		return err
 	}
 	join(old)
 	for more() {
-		next := &trusted{authority: newAuthority(w.t, "clients")}
-		if err := w.changed(name, file, old.pem()+next.pem()); err != nil {
+		next := &trusted{Authority: authority.New(w.t, "clients")}
+		if err := w.changed(name, file, old.PEM()+next.PEM()); err != nil {
 			return err
 		}
 		join(next)
-		if err := old.end(func() error { return w.changed(name, file, next.pem()) }); err != nil {
+		if err := old.end(func() error { return w.changed(name, file, next.PEM()) }); err != nil {
 			return err
 		}
 		old = next
 	}
 	// The last ones are withdrawn too: their clients end.
-	return old.end(func() error { return w.changed(name, file, newAuthority(w.t, "nobody's").pem()) })
+	return old.end(func() error { return w.changed(name, file, authority.New(w.t, "nobody's").PEM()) })
 }
 
 // rotatePairs replaces the serving certificate: every other time its key comes
@@ -266,9 +266,9 @@ func (w *rotating) rotatePairs(more func() bool) error {
 // rotateKeys has the next key verify, then sign, and then verify alone.
 func (w *rotating) rotateKeys(more func() bool) error {
 	const name = "service-account-key-file"
-	old, life := newKey(w.t), new(lifetime)
+	old, life := authority.NewKey(w.t), new(lifetime)
 	for more() {
-		next := newKey(w.t)
+		next := authority.NewKey(w.t)
 		now, err := os.ReadFile(w.file("verify.pem"))
 		if err != nil {
 			return err
@@ -288,7 +288,7 @@ func (w *rotating) rotateKeys(more func() bool) error {
 		}
 	}
 	// The tokens of the last one end with another key.
-	other := newKey(w.t)
+	other := authority.NewKey(w.t)
 	if err := w.reloaded(name, "verify.pem", publicPEM(w.t, other)+publicPEM(w.t, old)); err != nil {
 		return err
 	}

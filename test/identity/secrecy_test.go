@@ -19,6 +19,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gatehouse.dev/gatehouse/test/authority"
 )
 
 // everything is an audit policy that leaves nothing out.
@@ -29,14 +31,14 @@ const everything = `{"apiVersion":"audit.k8s.io/v1","kind":"Policy","rules":[{"l
 // the metrics, what callers and operators are told of refusals, or the files of
 // the store.
 func TestSecrecy(t *testing.T) {
-	ca := newAuthority(t, "clients")
+	ca := authority.New(t, "clients")
 	hook := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte(`{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","status":{"authenticated":false}}`))
 	}))
 	t.Cleanup(hook.Close) // after the server, which still writes its last events
 	dex := newProvider(t)
 	w := start(t, map[string]string{
-		"ca.pem": ca.pem(), "policy.yaml": everything, "tokens.csv": "canary-static,joe,uid-7,system:masters\n",
+		"ca.pem": ca.PEM(), "policy.yaml": everything, "tokens.csv": "canary-static,joe,uid-7,system:masters\n",
 		"users.csv": "canary-password,ann,uid-8\n", "hook.kubeconfig": hookKubeconfig(hook, "canary-webhook"),
 		"audit.kubeconfig": hookKubeconfig(hook, "canary-audit-webhook"), "access.kubeconfig": hookKubeconfig(hook, "canary-access-webhook"),
 		"hashed": hashedLine("canary-hashed-token-of-128-bits", "ci"), "users": "jane:" + horse + "\n", "issuers.yaml": dex.configuration("dex:"),
@@ -58,7 +60,7 @@ func TestSecrecy(t *testing.T) {
 	}
 
 	// Credentials that are accepted.
-	w.as(credential{cert: ca.sign(pkix.Name{CommonName: "jane"}, nil)}).whoami()
+	w.as(credential{cert: ca.Sign(t, pkix.Name{CommonName: "jane"}, nil)}).whoami()
 	w.as(credential{token: "canary-static"}).must("GET", "/api/v1/secrets", nil, nil)
 	secrets["bound token"] = w.token("x", "sa", "", "")
 	secrets["legacy token"] = w.legacyToken("x", "legacy", "sa")
@@ -188,8 +190,8 @@ func (w *world) explainAll(secrets map[string]string, plant func(string) string)
 	for _, id := range w.refusals() {
 		told.WriteString(w.admin.ask("GET", path+"/"+id, nil).body)
 	}
-	authority := newAuthority(w.t, "explained")
-	certificate := authority.sign(pkix.Name{CommonName: "jane"}, nil)
+	ca := authority.New(w.t, "explained")
+	certificate := ca.Sign(w.t, pkix.Name{CommonName: "jane"}, nil)
 	key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
 	if err != nil {
 		w.t.Fatal(err)

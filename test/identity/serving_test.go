@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"gatehouse.dev/gatehouse/internal/pki"
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 // shown returns the serial number of the certificate that is shown to who asks
@@ -66,13 +67,13 @@ func TestServingCertificateReload(t *testing.T) {
 
 	_, cert, key = servingFiles(t, name)
 	w.write("named.crt", cert) // and the key is still the old one
-	w.eventually("telling of a pair that does not match", func() bool { return w.note(file) })
+	env.Eventually(w.t, "telling of a pair that does not match", func() bool { return w.note(file) })
 	if !w.stale(file) || w.shown(name) != first {
 		t.Error("a bad pair took effect, or the metric does not tell of it")
 	}
 	w.write("named.key", key)
-	w.eventually("showing the new certificate", func() bool { return w.shown(name) != first })
-	w.eventually("telling no more of a mended pair", func() bool { return !w.note(file) && !w.stale(file) })
+	env.Eventually(w.t, "showing the new certificate", func() bool { return w.shown(name) != first })
+	env.Eventually(w.t, "telling no more of a mended pair", func() bool { return !w.note(file) && !w.stale(file) })
 	if w.shown("localhost") != other {
 		t.Error("another certificate has changed")
 	}

@@ -19,6 +19,7 @@ import (
 
 	"gatehouse.dev/gatehouse/api/v1alpha1"
 	"gatehouse.dev/gatehouse/internal/etcd/epoch"
+	"gatehouse.dev/gatehouse/test/authority"
 )
 
 const (
@@ -148,16 +149,16 @@ func TestStreamsEndWithToken(t *testing.T) {
 // A watch ends with a line of a file or a CA that is taken out of it, with the
 // groups it was opened with, and with those of the one who acts as somebody else.
 func TestStreamsEndWithFile(t *testing.T) {
-	first, second := newAuthority(t, "first"), newAuthority(t, "second")
+	first, second := authority.New(t, "first"), authority.New(t, "second")
 	w := start(t, map[string]string{
 		"tokens.csv": "joes-t0ken,joe,uid-7\nanns-t0ken,ann,uid-8,dev\nbobs-t0ken,bob,uid-9,system:masters\n",
-		"ca.pem":     first.pem() + second.pem(),
+		"ca.pem":     first.PEM() + second.PEM(),
 	})
 	w.everybodyWatches()
 	joe, ann, bob := w.as(credential{token: "joes-t0ken"}), w.as(credential{token: "anns-t0ken"}), w.as(credential{token: "bobs-t0ken"})
 	stays, moves, goes := joe.watches(), ann.watches(), bob.watches()
 	acts := bob.watches("Impersonate-User", "joe", "Impersonate-Group", "system:authenticated")
-	old, current := w.as(credential{cert: first.sign(pkix.Name{CommonName: "jane"}, nil)}), w.as(credential{cert: second.sign(pkix.Name{CommonName: "jim"}, nil)})
+	old, current := w.as(credential{cert: first.Sign(t, pkix.Name{CommonName: "jane"}, nil)}), w.as(credential{cert: second.Sign(t, pkix.Name{CommonName: "jim"}, nil)})
 	oldStream, currentStream := old.watches(), current.watches()
 
 	w.write("tokens.csv", "joes-t0ken,joe,uid-7\nanns-t0ken,ann,uid-8,ops\nbobs-0ther,bob,uid-9,system:masters\n")
@@ -166,7 +167,7 @@ func TestStreamsEndWithFile(t *testing.T) {
 	acts.ends(http.StatusUnauthorized)
 	ann.watches() // she begins anew
 	oldStream.goesOn()
-	w.write("ca.pem", second.pem())
+	w.write("ca.pem", second.PEM())
 	oldStream.ends(http.StatusUnauthorized)
 
 	time.Sleep(time.Second) // several looks
@@ -188,10 +189,10 @@ func TestStreamsEndWithFile(t *testing.T) {
 
 // A watch ends when its certificate does.
 func TestStreamsEndWithTime(t *testing.T) {
-	ca := newAuthority(t, "ca")
-	w := start(t, map[string]string{"ca.pem": ca.pem()})
+	ca := authority.New(t, "ca")
+	w := start(t, map[string]string{"ca.pem": ca.PEM()})
 	w.everybodyWatches()
-	cert := ca.sign(pkix.Name{CommonName: "jane"}, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(5 * time.Second) })
+	cert := ca.Sign(t, pkix.Name{CommonName: "jane"}, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(5 * time.Second) })
 	stream := w.as(credential{cert: cert}).watches()
 	stream.goesOn()
 	stream.ends(http.StatusUnauthorized)
@@ -204,9 +205,9 @@ func TestStreamsEndWithTime(t *testing.T) {
 // who acts as him; those of others go on. Each revocation is counted outside the
 // store before it is acknowledged.
 func TestStreamsEndWithRevocation(t *testing.T) {
-	ca := newAuthority(t, "ca")
+	ca := authority.New(t, "ca")
 	w := start(t, map[string]string{
-		"ca.pem":     ca.pem(),
+		"ca.pem":     ca.PEM(),
 		"tokens.csv": "joes-t0ken,joe,uid-7\nanns-t0ken,ann,uid-8,dev\nbobs-t0ken,bob,uid-9,system:masters\n",
 	})
 	w.namespace("x")
@@ -215,13 +216,13 @@ func TestStreamsEndWithRevocation(t *testing.T) {
 		w.account("x", name)
 		return w.as(credential{token: w.token("x", name, "", "")})
 	}
-	cert := ca.sign(pkix.Name{CommonName: "jane"}, nil)
+	cert := ca.Sign(t, pkix.Name{CommonName: "jane"}, nil)
 	leaf, err := x509.ParseCertificate(cert.Certificate[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	tbs := sha256.Sum256(leaf.RawTBSCertificate)
-	other := w.as(credential{cert: ca.sign(pkix.Name{CommonName: "jim"}, nil)})
+	other := w.as(credential{cert: ca.Sign(t, pkix.Name{CommonName: "jim"}, nil)})
 	w.account("x", "byjti")
 	token := w.token("x", "byjti", "", "")
 	revocations := "/apis/" + v1alpha1.Group + "/v1alpha1/revocations"

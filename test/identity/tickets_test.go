@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/url"
 	"testing"
+
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 // A resumer keeps the tickets of one client.
@@ -79,7 +81,7 @@ func TestOldTickets(t *testing.T) {
 			_, cert, key = servingFiles(t, name)
 			w.write("named.crt", cert)
 			w.write("named.key", key)
-			w.eventually("showing the new certificate", func() bool { return w.shown(name) != before })
+			env.Eventually(w.t, "showing the new certificate", func() bool { return w.shown(name) != before })
 		}
 		replace()
 		if r.resumes() {
@@ -101,7 +103,7 @@ func TestOldTickets(t *testing.T) {
 		other, _, _ := servingFiles(t, name)
 		w.write("ca.pem", ca+other)
 		ca += other
-		w.eventually("dropping sessions when the CA of clients has changed", func() bool { return !r.resumes() })
+		env.Eventually(w.t, "dropping sessions when the CA of clients has changed", func() bool { return !r.resumes() })
 		if !r.resumes() {
 			t.Errorf("%s: a new session is not taken up again", tls.VersionName(version))
 		}

@@ -9,6 +9,8 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gatehouse.dev/gatehouse/test/authority"
 )
 
 type extra = map[string]authenticationv1.ExtraValue
@@ -28,9 +30,9 @@ func accountOf(ns, name, uid string, more extra) authenticationv1.UserInfo {
 
 // Everybody is who kube-apiserver says they are.
 func TestWhoAmI(t *testing.T) {
-	ca := newAuthority(t, "clients")
+	ca := authority.New(t, "clients")
 	w := start(t, map[string]string{
-		"ca.pem":     ca.pem(),
+		"ca.pem":     ca.PEM(),
 		"tokens.csv": "joes-t0ken,joe,uid-7,\"dev,ops\"\nanns-t0ken,ann,uid-8\n",
 	})
 	w.admin.must("POST", rbac+"clusterrolebindings", &rbacv1.ClusterRoleBinding{
@@ -42,9 +44,9 @@ func TestWhoAmI(t *testing.T) {
 	account, node := string(w.account("x", "sa")), string(w.node("n"))
 	pod, placed := string(w.pod("x", "p", "sa", "")), string(w.pod("x", "placed", "sa", "n"))
 	w.secret("x", "s")
-	jane := ca.sign(pkix.Name{CommonName: "jane", Organization: []string{"dev", "ops"}}, nil)
-	withUID := ca.sign(pkix.Name{CommonName: "eve", ExtraNames: []pkix.AttributeTypeAndValue{kubernetesUID("u-1")}}, nil)
-	masters := ca.sign(pkix.Name{CommonName: "root", Organization: []string{"system:masters"}}, nil)
+	jane := ca.Sign(t, pkix.Name{CommonName: "jane", Organization: []string{"dev", "ops"}}, nil)
+	withUID := ca.Sign(t, pkix.Name{CommonName: "eve", ExtraNames: []pkix.AttributeTypeAndValue{kubernetesUID("u-1")}}, nil)
+	masters := ca.Sign(t, pkix.Name{CommonName: "root", Organization: []string{"system:masters"}}, nil)
 
 	bound := func(kind, name string, more extra) (credential, authenticationv1.UserInfo) {
 		token := w.token("x", "sa", kind, name)

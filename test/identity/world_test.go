@@ -21,18 +21,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"gatehouse.dev/gatehouse/test/env"
 )
-
-// patience is how long a change of a file or a role may take to be in force.
-// It is a matter of milliseconds; only what never comes should meet it.
-const patience = 20 * time.Second
 
 // A world is a server, and files that it reads.
 type world struct {
@@ -41,7 +34,7 @@ type world struct {
 	dir   string // of the files
 	admin *caller
 	// places is how many addresses callers have so far.
-	places uint16
+	places atomic.Uint32
 	// heard is what was answered to those who were refused, and ids are what the
 	// server calls these requests.
 	mu    sync.Mutex
@@ -109,16 +102,7 @@ func replaceFile(path, text string) error {
 // administrator is who the kubeconfig of the server lets in.
 func (w *world) administrator() *caller {
 	w.t.Helper()
-	cfg, err := clientcmd.BuildConfigFromFlags("", w.Kubeconfig)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	client, err := rest.HTTPClientFor(cfg)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(client.CloseIdleConnections)
-	return &caller{t: w.t, url: w.Address, client: client}
+	return &caller{t: w.t, url: w.Address, client: w.Client()}
 }
 
 // A credential is what a caller shows.
@@ -143,19 +127,15 @@ type caller struct {
 // place returns an address of this machine that no caller has yet: the server
 // answers slowly where many are refused from one.
 func (w *world) place() net.Addr {
-	w.places++
-	return &net.TCPAddr{IP: net.IPv4(127, 1, byte(w.places>>8), byte(w.places))}
+	n := w.places.Add(1)
+	return &net.TCPAddr{IP: net.IPv4(127, 1, byte(n>>8), byte(n))}
 }
 
 // as returns a caller with a connection of its own, from a place of its own.
 func (w *world) as(c credential) *caller {
 	w.t.Helper()
-	pem, err := os.ReadFile(filepath.Join(w.DataDir, "ca.crt"))
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	config := &tls.Config{RootCAs: x509.NewCertPool()}
-	config.RootCAs.AppendCertsFromPEM(pem)
+	config.RootCAs.AppendCertsFromPEM([]byte(env.Read(w.t, filepath.Join(w.DataDir, "ca.crt"))))
 	if c.cert != nil {
 		// Shown whatever authorities the server names.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.cert, nil }
@@ -282,16 +262,6 @@ func (c *caller) review(token string, audiences ...string) authenticationv1.Toke
 		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: audiences},
 	}, &review)
 	return review.Status
-}
-
-// eventually waits until done says so.
-func (w *world) eventually(what string, done func() bool) {
-	w.t.Helper()
-	for end := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			w.t.Fatalf("%s: not after %v", what, patience)
-		}
-	}
 }
 
 // claims returns what a token says, and header what it says of itself.
