@@ -31,12 +31,9 @@ func OpenHashed(c Config) (*Verifier, error) {
 	return open(c, &Verifier{unknown: errUnhashed}, (*Verifier).readHashed)
 }
 
-// A digest finds a hashed token by half of its hash. That is no secret and needs
-// no key: nobody can make a token for a hash, nor for a part of one that is long
-// enough.
-type digest [sha256.Size / 2]byte
-
-func ofHash(hash [sha256.Size]byte) digest { return digest(hash[:len(digest{})]) }
+// A digest is the hash of a token, and finds it. That is no secret and needs no
+// key: nobody can make a token for a hash.
+type digest = [sha256.Size]byte
 
 // readHashed parses a file. Errors name the line, and never repeat what may be a
 // token.
@@ -56,14 +53,13 @@ func (v *Verifier) readHashed(data []byte) (*contents, error) {
 		if l.Name == "" {
 			continue
 		}
-		find := ofHash(hash)
-		for _, first := range []int{named[l.Name], hashes[find]} {
+		for _, first := range []int{named[l.Name], hashes[hash]} {
 			if first > 0 {
 				return nil, fmt.Errorf("line %d: the name or hash of token %q is on line %d as well: remove one of the two", n, l.Name, first)
 			}
 		}
-		named[l.Name], hashes[find] = n, n
-		c.tokens[find] = v.result(c, l)
+		named[l.Name], hashes[hash] = n, n
+		c.tokens[hash] = v.result(c, l)
 		if !l.Expires.IsZero() && !now.Before(l.Expires) {
 			c.warnings = append(c.warnings, fmt.Sprintf("line %d: token %q has expired, its line can be removed", n, l.Name))
 		}

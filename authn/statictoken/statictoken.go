@@ -139,7 +139,7 @@ func (v *Verifier) VerifyToken(_ context.Context, token string, audiences []stri
 // find returns the result for a token, or nil if the file does not have it.
 func (c *contents) find(v *Verifier, token string) *authn.Result {
 	if c.table == nil {
-		return c.tokens[ofHash(sha256.Sum256([]byte(token)))]
+		return c.tokens[sha256.Sum256([]byte(token))]
 	}
 	place := c.table.find(token)
 	if place == nil {
