@@ -61,6 +61,7 @@ var sideways = []edge{
 	{"internal/admission", "authz/rbac/escalation"},
 	{"internal/authorizers", "authz/webhook"},
 	{"internal/issuers", "authn/jwt"},
+	{"internal/keyset", "internal/turns"},
 	{"internal/listener", "internal/turns"},
 	{"internal/register", "authn/clientcert"},
 	{"internal/revocation", "authn/clientcert"},

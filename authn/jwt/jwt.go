@@ -87,9 +87,10 @@ type Source interface {
 	// or why they may not be relied on.
 	Until() (time.Time, error)
 	// Renew fetches the keys because a token names one that is not there, and
-	// returns when that is done. It is called for whatever strangers send, so
-	// it must decide for itself how often it does anything.
-	Renew(ctx context.Context) error
+	// returns when that is done, or before if found reports that the key is
+	// there. It is called for whatever strangers send, so it must decide for
+	// itself how often it does anything.
+	Renew(ctx context.Context, found func() bool) error
 }
 
 // A Verifier verifies tokens of several issuers. Use [New].

@@ -126,10 +126,9 @@ var (
 	errNoKey     = errors.New("the issuer has no such key")
 )
 
-// verify returns the key that made the signature. The error is errNoKey if
+// verifiedBy returns the key that made the signature. The error is errNoKey if
 // other keys might have made it.
-func (k *Keys) verify(t token) (*key, error) {
-	p := k.current.Load()
+func (t token) verifiedBy(p *[]*key) (*key, error) {
 	if p == nil {
 		return nil, errNoKey
 	}
@@ -182,9 +181,10 @@ func (i *Issuer) prove(ctx context.Context, t token, when dates) (proved, error)
 			until = good
 		}
 	}
-	k, err := i.Keys.verify(t)
+	keys := i.Keys.current.Load()
+	k, err := t.verifiedBy(keys)
 	if errors.Is(err, errNoKey) {
-		k, err = i.verifyRenewed(ctx, t)
+		k, err = i.verifyRenewed(ctx, t, keys)
 	}
 	if err != nil {
 		return proved{}, err
@@ -192,8 +192,9 @@ func (i *Issuer) prove(ctx context.Context, t token, when dates) (proved, error)
 	return proved{k, when, until}, nil
 }
 
-// verifyRenewed looks for a key that the issuer may have published since.
-func (i *Issuer) verifyRenewed(ctx context.Context, t token) (*key, error) {
+// verifyRenewed looks for a key that the issuer may have published since, and
+// that is not among those that were tried.
+func (i *Issuer) verifyRenewed(ctx context.Context, t token, tried *[]*key) (*key, error) {
 	err := errSignature
 	if t.KeyID != "" {
 		err = fmt.Errorf("%w: %.80q", errNoKey, t.KeyID)
@@ -204,10 +205,18 @@ func (i *Issuer) verifyRenewed(ctx context.Context, t token) (*key, error) {
 	if authn.IsRehearsal(ctx) {
 		return nil, fmt.Errorf("%w among those known now; the issuer would be asked for new ones", err)
 	}
-	renewed := i.Source.Renew(ctx)
-	k, again := i.Keys.verify(t)
+	var k *key
+	again := errNoKey
+	found := func() bool {
+		if now := i.Keys.current.Load(); now != tried {
+			tried = now
+			k, again = t.verifiedBy(now)
+		}
+		return !errors.Is(again, errNoKey)
+	}
+	renewed := i.Source.Renew(ctx, found)
 	switch {
-	case !errors.Is(again, errNoKey):
+	case found():
 		return k, again
 	case renewed != nil:
 		return nil, fmt.Errorf("%w (%w)", err, renewed)

@@ -25,7 +25,7 @@ type source struct {
 
 func (s *source) Until() (time.Time, error) { return s.until, s.down }
 
-func (s *source) Renew(context.Context) error {
+func (s *source) Renew(context.Context, func() bool) error {
 	s.renewed++
 	return s.renew()
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
-	"sync"
 	"time"
 
 	"gatehouse.dev/gatehouse/internal/tarpit"
@@ -27,8 +26,7 @@ const (
 	// peer to be paid for. More are not looked at.
 	mostSlowed = 16
 	// mostInside is how many requests of one peer wait in all, and mostTogether
-	// of all peers. Each is a goroutine with its request, up to 50 KiB. A peer
-	// that has none there is let in beyond it, so that others cannot keep it out.
+	// of all peers. Each is a goroutine with its request, up to 50 KiB.
 	mostInside   = 256
 	mostTogether = 4096
 	// mostAtOnce is how many passwords are compared at the same time for those
@@ -46,7 +44,7 @@ type guard struct {
 	// that others do can touch them.
 	pairs, unknown   *tarpit.Sketch
 	known, strangers *turns.Turns
-	slowed, inside   *crowd
+	slowed, inside   *turns.Crowd
 }
 
 func newGuard() *guard {
@@ -54,7 +52,7 @@ func newGuard() *guard {
 	return &guard{
 		pairs: tarpit.NewSketch(byPair), unknown: tarpit.NewSketch(byName),
 		known: turns.New(half), strangers: turns.New(half),
-		slowed: newCrowd(mostSlowed, mostTogether), inside: newCrowd(mostInside, mostTogether),
+		slowed: turns.NewCrowd(mostSlowed, mostTogether), inside: turns.NewCrowd(mostInside, mostTogether),
 	}
 }
 
@@ -95,10 +93,10 @@ func (g *guard) slow(ctx context.Context, t *try, now time.Time) error {
 	own := g.pairs.Fail(pairKey(t.peer, t.name), now)
 	others := t.countName(now)
 	if own > 0 {
-		if !g.slowed.join(t.peer) {
+		if !g.slowed.Join(t.peer) {
 			return errors.New("too many attempts of this peer with this user name have failed, and others wait already")
 		}
-		defer g.slowed.leave(t.peer)
+		defer g.slowed.Leave(t.peer)
 	}
 	return sleep(ctx, max(own, others))
 }
@@ -146,8 +144,8 @@ func (t *try) failed(ctx context.Context) {
 		return
 	}
 	wait := t.guard.pairs.Fail(pairKey(t.peer, t.name), time.Now())
-	if wait > 0 && t.guard.slowed.join(t.peer) {
-		defer t.guard.slowed.leave(t.peer)
+	if wait > 0 && t.guard.slowed.Join(t.peer) {
+		defer t.guard.slowed.Leave(t.peer)
 		_ = sleep(ctx, wait) // the refusal is told in any case
 	}
 }
@@ -170,44 +168,4 @@ func sleep(ctx context.Context, wait time.Duration) error {
 	case <-ctx.Done():
 		return fmt.Errorf("waiting because of earlier failures: %w", context.Cause(ctx))
 	}
-}
-
-// A crowd counts who waits, by peer. It keeps nothing of a peer that does not.
-type crowd struct {
-	each, all int
-
-	mu    sync.Mutex // guards what follows
-	by    map[netip.Addr]int
-	total int
-}
-
-func newCrowd(each, all int) *crowd { return &crowd{each: each, all: all, by: map[netip.Addr]int{}} }
-
-// join reports whether there is room for one more of the peer, who is counted
-// then and has to leave.
-func (c *crowd) join(peer netip.Addr) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := c.by[peer]
-	if n >= c.each || n > 0 && c.total >= c.all {
-		return false
-	}
-	c.by[peer] = n + 1
-	c.total++
-	return true
-}
-
-func (c *crowd) leave(peer netip.Addr) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.total--
-	if c.by[peer]--; c.by[peer] == 0 {
-		delete(c.by, peer)
-	}
-}
-
-func (c *crowd) count() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.total
 }

@@ -120,10 +120,10 @@ func (a *Authenticator) recall(key verified.Key, peer netip.Addr) *authn.Result 
 // compare finds out whether the password is right. However often a peer sends the
 // same pair at the same time, it is one attempt.
 func (a *Authenticator) compare(ctx context.Context, peer netip.Addr, p pair, key verified.Key) (*authn.Result, error) {
-	if !a.guard.inside.join(peer) {
+	if !a.guard.inside.Join(peer) {
 		return nil, unlooked(errors.New("too many requests of this peer wait for their password to be compared"))
 	}
-	defer a.guard.inside.leave(peer)
+	defer a.guard.inside.Leave(peer)
 	res, err := a.flights.Do(ctx, sent{key, peer}, patience, func(ctx context.Context) (*authn.Result, error) {
 		return a.attempt(ctx, peer, p, key)
 	})
@@ -243,5 +243,5 @@ type Stats struct {
 
 // Stats returns what there was to do so far.
 func (a *Authenticator) Stats() Stats {
-	return Stats{Waiting: a.guard.inside.count(), Right: a.right.Load(), Wrong: a.wrong.Load()}
+	return Stats{Waiting: a.guard.inside.Count(), Right: a.right.Load(), Wrong: a.wrong.Load()}
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authn/jwt"
 	"gatehouse.dev/gatehouse/internal/jose"
 	"gatehouse.dev/gatehouse/internal/keyset"
@@ -58,7 +59,7 @@ func (l *Live) newSource(issuer, discoveryURL string, client *keyset.Client) *so
 	s := &source{keys: new(jwt.Keys), client: client, gates: l.gates(issuer)}
 	down := false
 	s.set = keyset.New(keyset.Config{
-		Issuer: issuer, DiscoveryURL: discoveryURL, Client: client, MaxAge: l.cfg.MaxKeyAge,
+		Issuer: issuer, DiscoveryURL: discoveryURL, Client: client, MaxAge: l.cfg.MaxKeyAge, Peer: authn.PeerFrom,
 		Use: func(text []byte) error { return l.use(s.keys, issuer, text) },
 		Fetched: func(set []byte, err error) {
 			l.metrics.KeysFetched(issuer, set, err)

@@ -4,8 +4,10 @@
 // because somebody presents a token whose signature is wrong. The provider's
 // answer decides how soon to look again; while the provider is down the last
 // keys stay in use, for at most a stated time. A token that names a key that is
-// not known may bring the next look forward, but no more often than every ten
-// seconds, whoever sends how many of them.
+// not known may bring the next look forward, and waits for it: the first at once,
+// then one in a second, and one in five while that brings nothing new, whoever
+// sends how many of them. So a stranger who makes up keys can have a look made as
+// often as that, and can make nobody be refused who has a new key.
 //
 // It refuses: addresses without https, redirects to another origin, documents
 // of another issuer, answers of more than 1 MiB, and answers that take longer
@@ -18,16 +20,26 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"gatehouse.dev/gatehouse/internal/turns"
 )
 
 const (
 	// fetchTimeout bounds one request to a provider with its answer.
 	fetchTimeout = 10 * time.Second
-	// throttle is the least time between two looks that tokens ask for.
-	throttle = 10 * time.Second
+	// Bounds of the time between two looks that tokens ask for: it doubles from
+	// one to the other while they bring nothing new. The upper one is how long a
+	// token of a new key waits at most before there is a look.
+	minApart, maxApart = time.Second, 5 * time.Second
+	// maxWait is how long a token waits for a look with its answer.
+	maxWait = 30 * time.Second
+	// How many tokens of one peer wait, and how many in all. Each is a goroutine
+	// with its request, up to 50 KiB.
+	waitOfPeer, waitInAll = 256, 1024
 	// Bounds of how long an answer counts as fresh, and what is taken for an
 	// answer that does not say. The upper one is how long a key that was
 	// withdrawn can stay in use while its provider answers.
@@ -56,6 +68,9 @@ type Config struct {
 	// that is other than the last one. An error means that it is no good, and
 	// that the last one stays. It is called by one goroutine at a time.
 	Use func(set []byte) error
+	// Peer returns who is behind a token, so that all get room to wait. Nil is
+	// one peer for all.
+	Peer func(context.Context) netip.Addr
 	// Fetched, which may be nil, is told of each look at the keys: what they
 	// are, or why there are none.
 	Fetched func(set []byte, err error)
@@ -69,9 +84,13 @@ type Set struct {
 	wake   chan struct{}
 	ready  chan struct{} // closed by the first good look
 
+	waiting *turns.Crowd
+
 	mu    sync.Mutex // guards what follows
-	asked time.Time
-	round *round
+	next  *round     // that tokens wait for and that has not begun, or nil
+	asked time.Time  // when the last one that they waited for began
+	apart time.Duration
+	news  chan struct{} // closed when other keys are put in force
 
 	// What follows belongs to the goroutine of Run.
 	keysURL    string
@@ -86,7 +105,7 @@ type state struct {
 	err     error     // why the last look failed, or nil
 }
 
-// A round is one look at the keys, which callers wait for.
+// A round is one look at the keys, which tokens wait for.
 type round struct{ done chan struct{} }
 
 // New returns a set that has no keys yet. It does nothing by itself.
@@ -97,7 +116,13 @@ func New(cfg Config) *Set {
 	if cfg.Client == nil {
 		cfg.Client = NewClient(nil)
 	}
-	s := &Set{cfg: cfg, client: cfg.Client, wake: make(chan struct{}, 1), ready: make(chan struct{})}
+	if cfg.Peer == nil {
+		cfg.Peer = func(context.Context) netip.Addr { return netip.Addr{} }
+	}
+	s := &Set{
+		cfg: cfg, client: cfg.Client, wake: make(chan struct{}, 1), ready: make(chan struct{}),
+		waiting: turns.NewCrowd(waitOfPeer, waitInAll), news: make(chan struct{}),
+	}
 	s.state.Store(&state{err: errors.New("the keys were not fetched yet")})
 	return s
 }
@@ -124,74 +149,122 @@ func (s *Set) Ready() <-chan struct{} { return s.ready }
 // earlier one may still be in force.
 func (s *Set) Problem() error { return s.state.Load().err }
 
-// errThrottled says that a look would come too soon after the one before.
-var errThrottled = errors.New("the issuer's keys were asked for less than 10 seconds ago")
+// errCrowded says that nobody more may wait for a look.
+var errCrowded = errors.New("too many tokens that name unknown keys wait for the issuer's keys already")
 
-// Renew looks at the keys again and returns when that is done, because a token
-// names a key that is not known. Callers at the same time share one look. It
-// returns an error if there was none, or if ctx ended first.
-func (s *Set) Renew(ctx context.Context) error {
-	s.mu.Lock()
-	if s.round == nil {
-		if !s.asked.IsZero() && time.Since(s.asked) < throttle {
-			s.mu.Unlock()
-			return errThrottled
+// Renew has the keys looked at because a token names one that is not known. It
+// returns when found reports that the key is there now, or when a look is over
+// that began after the call; all share one. It returns an error if there was
+// none, or if ctx ended first.
+func (s *Set) Renew(ctx context.Context, found func() bool) error {
+	peer := s.cfg.Peer(ctx)
+	if !s.waiting.Join(peer) {
+		return errCrowded
+	}
+	defer s.waiting.Leave(peer)
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
+	defer cancel()
+	news := s.untilNews()
+	if found() {
+		return nil // since the caller looked
+	}
+	mine := s.ask()
+	for {
+		select {
+		case <-mine.done:
+			return s.state.Load().err
+		case <-news:
+			// Of a look that began before: it may have what is wanted all the same.
+			if news = s.untilNews(); found() {
+				return nil
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the issuer's keys: %w", ctx.Err())
 		}
-		s.asked = time.Now()
-		s.round = &round{make(chan struct{})}
+	}
+}
+
+// ask returns the next look, which is made when its time has come.
+func (s *Set) ask() *round {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.next == nil {
+		s.next = &round{make(chan struct{})}
 		select {
 		case s.wake <- struct{}{}:
 		default:
 		}
 	}
-	r := s.round
-	s.mu.Unlock()
-	// Discovery and keys may each take their time.
-	ctx, cancel := context.WithTimeout(ctx, 2*fetchTimeout)
-	defer cancel()
-	select {
-	case <-r.done:
-		return s.state.Load().err
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for the issuer's keys: %w", ctx.Err())
-	}
+	return s.next
+}
+
+func (s *Set) untilNews() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.news
 }
 
 // Run fetches the keys at once, and then in time, until ctx ends.
 func (s *Set) Run(ctx context.Context) {
 	defer s.stop()
 	for {
-		// Only those are served by this look who asked before it began.
-		s.mu.Lock()
-		asked := s.round
-		s.mu.Unlock()
-		next := s.look(ctx)
-		if asked != nil {
-			s.mu.Lock()
-			s.round = nil
-			s.mu.Unlock()
-			close(asked.done)
+		mine := s.begin()
+		again := s.look(ctx)
+		if mine != nil {
+			close(mine.done)
 		}
-		timer := time.NewTimer(next)
+		if !s.wait(ctx, time.Now().Add(again)) {
+			return
+		}
+	}
+}
+
+// begin returns the round that is served by the look that begins now, or nil:
+// that of those who asked before.
+func (s *Set) begin() *round {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	mine := s.next
+	if s.next = nil; mine != nil {
+		s.asked, s.apart = time.Now(), min(max(2*s.apart, minApart), maxApart)
+	}
+	return mine
+}
+
+// wait returns true when it is time for a look: at the time given, or sooner if
+// tokens wait for it. It returns false when ctx ends.
+func (s *Set) wait(ctx context.Context, at time.Time) bool {
+	for {
+		timer := time.NewTimer(time.Until(s.sooner(at)))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return
+			return false
 		case <-timer.C:
+			return true
 		case <-s.wake:
 			timer.Stop()
 		}
 	}
 }
 
+func (s *Set) sooner(at time.Time) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if due := s.asked.Add(s.apart); s.next != nil && due.Before(at) {
+		return due
+	}
+	return at
+}
+
 // stop lets nobody wait for a look that will not be.
 func (s *Set) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.round == nil {
-		s.round = &round{make(chan struct{})}
+	if s.next == nil {
+		s.next = &round{make(chan struct{})}
 	}
-	close(s.round.done)
+	close(s.next.done)
 }
 
 // look fetches the keys once and returns when to do so again.
@@ -231,6 +304,11 @@ func (s *Set) use(set []byte) error {
 		return fmt.Errorf("reading the keys of %s: %w", s.cfg.Issuer, err)
 	}
 	s.digest = digest
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.apart = minApart
+	close(s.news)
+	s.news = make(chan struct{})
 	return nil
 }
 

@@ -163,3 +163,33 @@ func TestNoTurnIsLost(t *testing.T) {
 		}
 	})
 }
+
+func TestCrowd(t *testing.T) {
+	c := turns.NewCrowd(2, 3)
+	for i, step := range []struct {
+		peer  netip.Addr
+		leave bool
+		want  bool
+		count int
+	}{
+		{crowded, false, true, 1},
+		{crowded, false, true, 2},
+		{crowded, false, false, 2}, // as many as one may be
+		{quiet, false, true, 3},
+		{quiet, false, false, 3}, // as many as all may be
+		{other, false, true, 4},  // but nobody is kept out by others
+		{crowded, true, false, 3},
+		{crowded, false, false, 3},
+		{other, true, false, 2},
+		{quiet, false, true, 3},
+	} {
+		if step.leave {
+			c.Leave(step.peer)
+		} else if got := c.Join(step.peer); got != step.want {
+			t.Errorf("step %d: there is room: %t", i, got)
+		}
+		if n := c.Count(); n != step.count {
+			t.Errorf("step %d: %d wait, want %d", i, n, step.count)
+		}
+	}
+}

@@ -116,6 +116,27 @@ func gather(t *testing.T, address, want string, issue func() (string, error)) *c
 	return c
 }
 
+// annoy has a stranger present what a token says, as of keys that nobody has,
+// twice a second without waiting for an answer.
+func (c *crowd) annoy(t *testing.T, address, token string) {
+	t.Helper()
+	stranger := newCaller(t, "", "")
+	said := token[strings.IndexByte(token, '.'):]
+	made := 0
+	c.all.Go(func() {
+		c.repeat(500*time.Millisecond, func() {
+			made++
+			header := fmt.Sprintf(`{"alg":"ES256","kid":"made up %d"}`, made)
+			forged := base64.RawURLEncoding.EncodeToString([]byte(header)) + said
+			c.all.Go(func() {
+				if got, err := stranger.whoami(address, bearer(forged)); got != "401 Unauthorized" || err != nil {
+					t.Errorf("a stranger: %s, %v", got, err)
+				}
+			})
+		})
+	})
+}
+
 // repeat leaves the machine time for something else in between.
 func (c *crowd) repeat(pause time.Duration, f func()) {
 	for {

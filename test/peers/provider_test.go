@@ -20,7 +20,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"gatehouse.dev/gatehouse/test/authority"
 	"gatehouse.dev/gatehouse/test/env"
@@ -241,10 +240,9 @@ func TestProvider(t *testing.T) {
 		const want = "robot:robot system:authenticated"
 		becomes(t, want, func() (string, error) { return c.whoami(s.Address, bearer(robot)) })
 		crowd := gather(t, s.Address, want, func() (string, error) { return p.robot(c) })
+		crowd.annoy(t, s.Address, robot)
 		keys := "robots-1"
-		for _, id := range []string{"robots-2", "robots-3"} {
-			// A look for a new key is at most once in ten seconds.
-			time.Sleep(11 * time.Second)
+		for _, id := range []string{"robots-2", "robots-3", "robots-4"} {
 			p.rotate(t, id)
 			keys += " " + id
 			becomes(t, keys, func() (string, error) { return crowd.keys(), nil })
