@@ -18,8 +18,7 @@ import (
 )
 
 // CaughtUp returns nil once every informer, and all that it tells of changes, has
-// handled what the store held at a revision. It waits for that, but no longer than
-// ctx and a few seconds.
+// handled what the store held at a revision. It waits for that until ctx is done.
 //
 // A revision is one number for the whole store, so a resource that nobody writes
 // never comes to it by itself: etcd is asked how far its watches have come. What
@@ -74,11 +73,7 @@ func (f *following) caughtUp(ctx context.Context, revision int64) error {
 			return fmt.Errorf("the cache of %s: %w", resource, err)
 		}
 	}
-	// A cache that has to know a revision waits until it does. What is read is
-	// of no interest, so it is what cannot be there.
-	key := f.store.KeyRootFunc(genericapirequest.WithNamespace(ctx, metav1.NamespaceAll)) + "/" + markName
-	at := storage.GetOptions{ResourceVersion: strconv.FormatInt(revision, 10), IgnoreNotFound: true}
-	if err := f.store.Storage.Storage.Get(ctx, key, at, f.store.NewFunc()); err != nil {
+	if err := f.arrive(ctx, revision); err != nil {
 		return fmt.Errorf("waiting for the cache of %s: %w", resource, err)
 	}
 	// Whatever has changed up to the revision has come into the cache by now. If
@@ -99,6 +94,22 @@ func (f *following) caughtUp(ctx context.Context, revision int64) error {
 		return fmt.Errorf("%s are not followed any more", resource)
 	case <-ctx.Done():
 		return fmt.Errorf("waiting until changes of %s are handled: %w", resource, context.Cause(ctx))
+	}
+}
+
+// arrive waits until the watch cache knows a revision.
+func (f *following) arrive(ctx context.Context, revision int64) error {
+	// A cache that has to know a revision waits until it does. What is read is
+	// of no interest, so it is what cannot be there.
+	key := f.store.KeyRootFunc(genericapirequest.WithNamespace(ctx, metav1.NamespaceAll)) + "/" + markName
+	at := storage.GetOptions{ResourceVersion: strconv.FormatInt(revision, 10), IgnoreNotFound: true}
+	for {
+		err := f.store.Storage.Storage.Get(ctx, key, at, f.store.NewFunc())
+		// It waits for three seconds. Who comes after that with a later revision
+		// would run after a busy store, and never get there.
+		if !storage.IsTooLargeResourceVersion(err) || ctx.Err() != nil {
+			return err
+		}
 	}
 }
 

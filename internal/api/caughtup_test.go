@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -56,9 +57,26 @@ func TestCaughtUp(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := a.CaughtUp(t.Context(), revision()+1000); err == nil || !strings.Contains(err.Error(), "pods") {
+	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := a.CaughtUp(short, revision()+1000); err == nil || !strings.Contains(err.Error(), "pods") {
 		t.Errorf("a revision that is not there: %v", err)
 	}
+	// It takes longer to come than the cache waits for.
+	later := revision() + 20
+	var work sync.WaitGroup
+	work.Go(func() {
+		time.Sleep(4 * time.Second)
+		for range 20 {
+			if _, err := store.Put(t.Context(), "/gatehouse/test", "x"); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if err := a.CaughtUp(t.Context(), later); err != nil {
+		t.Errorf("a revision that comes late: %v", err)
+	}
+	work.Wait()
 	stop()
 	<-done
 	if err := a.CaughtUp(t.Context(), revision()); err == nil {

@@ -175,8 +175,13 @@ func (v *victim) check(t *testing.T, kubeconfig string) error {
 		return err
 	}
 	for name, of := range v.issued {
+		// What is issued without the server waits to be taken into the register.
+		_, waits := os.Stat(filepath.Join(v.dir, "issued", name+".json"))
 		err := b.send("GET", "/apis/gatehouse.dev/v1alpha1/credentials/"+name, nil, nil)
 		if _, answered := errors.AsType[*refusal](err); answered {
+			if waits == nil {
+				continue
+			}
 			t.Errorf("the register does not know %s, %s, that was issued: %v", name, of, err)
 		} else if err != nil {
 			return err
@@ -191,8 +196,11 @@ func (v *victim) check(t *testing.T, kubeconfig string) error {
 func (v *victim) collect(b *beggar) error {
 	b.t.Helper()
 	if text, err := os.ReadFile(v.file("signed")); err == nil {
-		for _, token := range strings.Fields(string(text)) {
-			v.issued["jti-"+jtiOf(b.t, token)] = "a token"
+		for line := range strings.Lines(string(text)) {
+			// One that was only begun is nobody's.
+			if token, whole := strings.CutSuffix(line, "\n"); whole {
+				v.issued["jti-"+jtiOf(b.t, token)] = "a token"
+			}
 		}
 		if err := os.Remove(v.file("signed")); err != nil {
 			b.t.Fatal(err)

@@ -1,9 +1,13 @@
 package durability_test
 
 import (
+	"bufio"
+	"context"
 	"fmt"
 	"net/http"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -44,6 +48,10 @@ func TestManyRevocations(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	oldest := make(chan time.Duration, 1)
+	go func() { oldest <- c.oldestProof(ctx) }()
 	began := time.Now()
 	var next atomic.Int64
 	var work sync.WaitGroup
@@ -59,7 +67,9 @@ func TestManyRevocations(t *testing.T) {
 		})
 	}
 	work.Wait()
-	t.Logf("%d were made in %v; %d requests were told to come later", many, time.Since(began).Round(time.Millisecond), late.Load())
+	cancel()
+	t.Logf("%d were made in %v; meanwhile a proof of freshness was up to %v old, and %d requests were told to come later",
+		many, time.Since(began).Round(time.Millisecond), <-oldest, late.Load())
 	last := v1alpha1.RevocationSpec{ServiceAccount: &v1alpha1.RevokedServiceAccount{Namespace: "default", Name: "default"}}
 	if err := revoke("zzz", last); err != nil {
 		t.Fatal(err)
@@ -69,5 +79,32 @@ func TestManyRevocations(t *testing.T) {
 	t.Logf("restarted with them in %v", time.Since(began).Round(time.Millisecond))
 	if err := withToken(t, s.Kubeconfig, "", token).letIn(t.Context()); !isRefused(err, http.StatusUnauthorized) {
 		t.Errorf("the first request after the start is answered with %v", err)
+	}
+}
+
+// oldestProof returns how old a proof of what the server knows of its store was at
+// most, until ctx ends.
+func (c *client) oldestProof(ctx context.Context) (oldest time.Duration) {
+	for tick := time.Tick(200 * time.Millisecond); ; {
+		select {
+		case <-ctx.Done():
+			return oldest
+		case <-tick:
+		}
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/metrics", nil)
+		if err != nil {
+			return -1
+		}
+		response, err := c.http.Do(request)
+		if err != nil {
+			continue
+		}
+		for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+			text, found := strings.CutPrefix(lines.Text(), "gatehouse_store_staleness_seconds ")
+			if seconds, err := strconv.ParseFloat(text, 64); found && err == nil {
+				oldest = max(oldest, time.Duration(seconds*float64(time.Second)))
+			}
+		}
+		response.Body.Close()
 	}
 }
