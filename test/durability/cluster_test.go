@@ -131,7 +131,7 @@ func TestCluster(t *testing.T) {
 	t.Run("a bootstrap token ends everywhere", func(t *testing.T) { endBootstrapToken(t, a, s.Kubeconfig, flags) })
 	t.Run("processes with other keys", func(t *testing.T) { refuseForeign(t, flags, keys) })
 	t.Run("two clusters", func(t *testing.T) { refuseTwoClusters(t, flags) })
-	t.Run("a process is killed", func(t *testing.T) { loseProcess(t, a, b) })
+	t.Run("a process is killed", func(t *testing.T) { loseProcess(t, a, b, s.Kubeconfig) })
 	t.Run("a member is killed", func(t *testing.T) { loseMember(t, etcds, b, s.Kubeconfig, flags) })
 }
 
@@ -269,7 +269,7 @@ func serve(t *testing.T, flags []string) []string {
 
 // loseProcess kills the process that runs the controllers, in the middle of
 // writes through both.
-func loseProcess(t *testing.T, a, b *replica) {
+func loseProcess(t *testing.T, a, b *replica, kubeconfig string) {
 	throughA, throughB := &load{}, &load{}
 	throughB.offset = writers
 	ctx, cancel := context.WithCancel(t.Context())
@@ -283,6 +283,8 @@ func loseProcess(t *testing.T, a, b *replica) {
 		}
 		return nil
 	})
+	// Together with the process that leads. Another one leads some 15 s later.
+	refusedInTime := killedWorkload(t, b, kubeconfig)
 	a.kill()
 	if err := <-endedA; err != nil {
 		t.Fatalf("a write was refused: %v", err)
@@ -307,6 +309,7 @@ func loseProcess(t *testing.T, a, b *replica) {
 		return b.do(t.Context(), "GET", "/api/v1/namespaces/orphan/serviceaccounts/default", nil, nil)
 	})
 	t.Logf("the controllers were taken over after %v", took.Round(time.Millisecond))
+	refusedInTime()
 }
 
 // loseMember kills a member of the cluster, and goes on.
