@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,6 +59,9 @@ func (c *certPlace) addFlags(flags *pflag.FlagSet) {
 func (c *certPlace) check(cmd *cobra.Command) (time.Duration, error) {
 	if (c.place.Dir == "") == (c.place.File == "") {
 		return 0, usage(cmd, "where to keep the certificate is not said, or twice", "give --dir or --file")
+	}
+	if kinds := []string{holding.ECDSA, holding.RSA, holding.Ed25519}; !slices.Contains(kinds, c.key) {
+		return 0, usage(cmd, fmt.Sprintf("--key: there is no kind of key %q", c.key), "choose "+strings.Join(kinds[:2], ", ")+" or "+kinds[2])
 	}
 	if c.lifetime == "" {
 		return 0, nil
@@ -186,6 +192,8 @@ func (s *certSubject) order(cmd *cobra.Command) (*holding.Order, error) {
 func explainCert(cmd *cobra.Command, err error) error {
 	hint := mendAsking(err, "create and get certificatesigningrequests")
 	switch {
+	case unwritable(err):
+		hint = "name a place that this user may write to, with --dir or --file"
 	case errors.Is(err, holding.ErrDenied):
 		hint = "ask who has denied it; calling this again makes another request"
 	case errors.Is(err, holding.ErrFailed):
@@ -198,4 +206,13 @@ func explainCert(cmd *cobra.Command, err error) error {
 		hint = "have it approved with kubectl certificate approve, and call this again: it goes on with the same request"
 	}
 	return &config.Problem{Where: cmd.CommandPath(), What: err.Error(), Mend: hint}
+}
+
+// unwritable reports whether an error is of the place for the certificate.
+func unwritable(err error) bool {
+	if says(err, "reading kubeconfig: ") || errors.As(err, new(*url.Error)) {
+		return false
+	}
+	return slices.ContainsFunc([]error{fs.ErrNotExist, fs.ErrExist, fs.ErrPermission, syscall.ENOTDIR, syscall.EROFS, syscall.ENOSPC},
+		func(local error) bool { return errors.Is(err, local) })
 }

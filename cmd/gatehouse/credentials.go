@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/internal/config"
 	"gatehouse.dev/gatehouse/internal/register"
 	"gatehouse.dev/gatehouse/internal/server/asking"
 )
@@ -92,6 +94,9 @@ latter to list them.`,
 		ctx, stop := untilSignal(cmd.Context())
 		defer stop()
 		found, err := asker.Credential(ctx, args[0])
+		if code, _ := refusalOf(err); code == http.StatusNotFound {
+			return &config.Problem{Where: cmd.CommandPath(), What: err.Error(), Mend: "choose one that gatehouse credentials list shows, which has what has ended with --expired"}
+		}
 		if err != nil {
 			return explainAsking(cmd, err, mayReadCredentials)
 		}

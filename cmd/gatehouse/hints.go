@@ -80,12 +80,12 @@ func mendRefusal(code int, id, right string) string {
 	case code == http.StatusUnauthorized:
 		return "take another kubeconfig: the credential of this one has expired, was revoked, or is of another server" + why +
 			"; gatehouse admin kubeconfig lets the owner of the data directory in"
-	case code == http.StatusForbidden:
+	case code == http.StatusForbidden && id != "": // by the door, and not for what is asked
 		return "ask as somebody who may " + right + why
 	case code == http.StatusNotFound:
 		return "see that the name is right, and that the server is a Gatehouse of this version"
 	case code == http.StatusTooManyRequests, code >= http.StatusInternalServerError:
 		return "try again in a moment; /readyz?verbose of the server says what it waits for"
 	}
-	return "correct what the message names, or ask as somebody who may " + right
+	return "do what the message says, or ask as somebody who may " + right
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"gatehouse.dev/gatehouse/internal/config"
 	"gatehouse.dev/gatehouse/internal/rotation"
 	"gatehouse.dev/gatehouse/internal/server"
 	"gatehouse.dev/gatehouse/internal/server/asking"
@@ -101,6 +103,9 @@ func addKeysOutput(cmd *cobra.Command, stdout io.Writer, right string, do func(c
 		defer stop()
 		keys, err := do(ctx)
 		if err != nil {
+			if code, _ := refusalOf(err); code == http.StatusNotFound {
+				return &config.Problem{Where: cmd.CommandPath(), What: err.Error(), Mend: "choose one that gatehouse keys list shows"}
+			}
 			return explainAsking(cmd, err, right)
 		}
 		return output.write(stdout, signingKeys(*keys))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -120,6 +121,9 @@ func joinNode(cmd *cobra.Command, n *joining.Node, watch bool, stdout io.Writer)
 		if watch {
 			err = n.Watch(ctx)
 		}
+	}
+	if errors.Is(err, context.Canceled) {
+		return &config.Problem{Where: cmd.CommandPath(), What: err.Error(), Mend: "it was interrupted: call it again, and it goes on where it was"}
 	}
 	if hinted, ok := errors.AsType[*joining.Hinted](err); ok {
 		return &config.Problem{Where: cmd.CommandPath(), What: err.Error(), Mend: hinted.Mend}

@@ -60,13 +60,17 @@ are over, tries again until it ends, and tells whoever uses it.`,
 		if err := hook.check(cmd); err != nil {
 			return err
 		}
+		held, err := at.place.Read()
+		if err != nil {
+			return &config.Problem{Where: cmd.CommandPath(), What: err.Error(), Mend: "name what gatehouse cert request has made"}
+		}
 		ctx, stop := untilSignal(cmd.Context())
 		defer stop()
 		renew := func(ctx context.Context, held *tls.Certificate) (*x509.Certificate, error) {
 			return at.renew(ctx, held, lifetime, stderr)
 		}
 		if !watch {
-			return renewOnce(ctx, cmd, &at, &hook, renew, stdout)
+			return renewOnce(ctx, cmd, &at, held, &hook, renew, stdout)
 		}
 		keeper := &holding.Keeper{
 			Read: at.place.Read, Renew: renew, Renewed: hook.run,
@@ -82,13 +86,9 @@ are over, tries again until it ends, and tells whoever uses it.`,
 	return cmd
 }
 
-func renewOnce(ctx context.Context, cmd *cobra.Command, at *certPlace, hook *reloadHook,
+func renewOnce(ctx context.Context, cmd *cobra.Command, at *certPlace, held *tls.Certificate, hook *reloadHook,
 	renew func(context.Context, *tls.Certificate) (*x509.Certificate, error), stdout io.Writer,
 ) error {
-	held, err := at.place.Read()
-	if err != nil {
-		return &config.Problem{Where: cmd.CommandPath(), What: err.Error(), Mend: "name what gatehouse cert request has made"}
-	}
 	if now := time.Now(); !now.Before(held.Leaf.NotAfter) {
 		return explainCert(cmd, fmt.Errorf("%w at %s", holding.ErrExpired, held.Leaf.NotAfter.Format(time.RFC3339)))
 	}
@@ -97,7 +97,10 @@ func renewOnce(ctx context.Context, cmd *cobra.Command, at *certPlace, hook *rel
 		return explainCert(cmd, err)
 	}
 	if err := hook.run(ctx, cert); err != nil {
-		return fmt.Errorf("the certificate is renewed, but telling its user of it failed: %w", err)
+		return &config.Problem{
+			Where: cmd.CommandPath(), What: fmt.Sprintf("the certificate is renewed, but telling its user of it failed: %v", err),
+			Mend: "correct --exec, or --signal and --pid-file, and tell the user by hand this time",
+		}
 	}
 	_, err = fmt.Fprintf(stdout, "%s is for %s until %s\n", at.place, cert.Subject, cert.NotAfter.Format(time.RFC3339))
 	return err

@@ -123,6 +123,7 @@ func (r *revoking) make(cmd *cobra.Command, stdout io.Writer, kind string, s v1a
 }
 
 func (r *revoking) print(stdout io.Writer, found *v1alpha1.Revocation) error {
+	found.ManagedFields = nil // as kubectl shows it
 	switch r.out {
 	case "name":
 		_, err := fmt.Fprintf(stdout, "revocation.%s/%s\n", v1alpha1.Group, found.Name)

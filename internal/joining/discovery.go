@@ -114,7 +114,7 @@ func (w *Way) signed(ctx context.Context, trust rest.TLSClientConfig, id, key st
 		text, signature := info.Data["kubeconfig"], info.Data["jws-kubeconfig-"+id]
 		if signature != "" {
 			if subtle.ConstantTimeCompare([]byte(signature), []byte(bootstrap.Sign(text, id, []byte(key)))) != 1 {
-				return "", hinted(fmt.Errorf("what %s says of itself is not signed by the token: this may be another server, or another token of that ID", w.Server), "look at both")
+				return "", hinted(fmt.Errorf("what %s says of itself is not signed by the token: this may be another server, or another token of that ID", w.Server), "give the token and the server of one place: kubeadm token list, or the Secrets in kube-system, show the tokens of a server")
 			}
 			return text, nil
 		}

@@ -28,7 +28,7 @@ func TestKubectl(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts other programs")
 	}
-	tools.Gatehouse(t)
+	gatehouse := filepath.Dir(tools.Gatehouse(t))
 	for _, minor := range []string{"1.28", "1.37"} {
 		kubectl := tools.Kubectl(t, minor)
 		t.Run(minor, func(t *testing.T) {
@@ -36,7 +36,7 @@ func TestKubectl(t *testing.T) {
 				Dir:                 "testdata",
 				RequireExplicitExec: true,
 				RequireUniqueNames:  true,
-				Setup:               func(e *testscript.Env) error { return setUp(e, kubectl) },
+				Setup:               func(e *testscript.Env) error { return setUp(e, kubectl, gatehouse) },
 				Condition:           func(cond string) (bool, error) { return isMinor(cond, minor) },
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"up":     up,
@@ -49,8 +49,8 @@ func TestKubectl(t *testing.T) {
 	}
 }
 
-func setUp(e *testscript.Env, kubectl string) error {
-	e.Setenv("PATH", filepath.Dir(kubectl)+string(filepath.ListSeparator)+os.Getenv("PATH"))
+func setUp(e *testscript.Env, kubectl, gatehouse string) error {
+	e.Setenv("PATH", strings.Join([]string{filepath.Dir(kubectl), gatehouse, os.Getenv("PATH")}, string(filepath.ListSeparator)))
 	// kubectl keeps what it discovers there.
 	e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 	e.Values["t"] = e.T()

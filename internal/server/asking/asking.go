@@ -26,6 +26,8 @@ const (
 	// maxAnswer bounds what is read, in bytes, and timeout how long it takes.
 	maxAnswer = 16 << 20
 	timeout   = 30 * time.Second
+	// userAgent is in audit events, and names who has written an object.
+	userAgent = "gatehouse"
 )
 
 // An Asker asks the server of a kubeconfig.
@@ -85,7 +87,7 @@ func (a *Asker) reach() (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading kubeconfig: %w", err)
 	}
-	config.Timeout = timeout
+	config.Timeout, config.UserAgent = timeout, userAgent
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("reading kubeconfig: %w", err)

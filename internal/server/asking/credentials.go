@@ -66,7 +66,7 @@ func (a *Asker) Credential(ctx context.Context, name string) (*register.Credenti
 		return nil
 	})
 	if err == nil && found == nil {
-		err = fmt.Errorf("getting a credential: none with the ID %s was issued here, or it has ended", name)
+		err = &Refusal{Code: http.StatusNotFound, Message: fmt.Sprintf("getting a credential: none with the ID %s was issued here, or it has ended", name)}
 	}
 	return found, err
 }
