@@ -74,12 +74,9 @@ func denier(t *testing.T) string {
 		_ = json.NewEncoder(w).Encode(review)
 	}))
 	t.Cleanup(s.Close)
-	dir := t.TempDir()
-	ca, file := filepath.Join(dir, "ca.crt"), filepath.Join(dir, "webhook")
-	env.Write(t, ca, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})))
-	env.Write(t, file, fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c",
-"clusters":[{"name":"c","cluster":{"server":%q,"certificate-authority":%q}}],
-"users":[{"name":"u","user":{}}],"contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}]}`, s.URL, ca))
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	file := filepath.Join(t.TempDir(), "webhook")
+	env.Write(t, file, env.Kubeconfig(s.URL, string(ca), "{}"))
 	return file
 }
 
@@ -132,11 +129,8 @@ func (w *world) kubeconfig(t *testing.T, name, path string) string {
 	t.Helper()
 	certFile, keyFile := w.clients.Issue(t, name)
 	file := filepath.Join(t.TempDir(), "kubeconfig")
-	env.Write(t, file, fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c",
-"clusters":[{"name":"c","cluster":{"server":%q,"certificate-authority":%q}}],
-"users":[{"name":"u","user":{"client-certificate":%q,"client-key":%q}}],
-"contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}]}`,
-		w.Address+path, filepath.Join(w.DataDir, "ca.crt"), certFile, keyFile))
+	user := fmt.Sprintf(`{"client-certificate":%q,"client-key":%q}`, certFile, keyFile)
+	env.Write(t, file, env.Kubeconfig(w.Address+path, env.Read(t, filepath.Join(w.DataDir, "ca.crt")), user))
 	return file
 }
 

@@ -2,6 +2,8 @@ package env
 
 import (
 	"bytes"
+	"encoding/base64"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -49,6 +51,14 @@ func (s *Server) Client() *http.Client {
 	}
 	s.t.Cleanup(client.CloseIdleConnections)
 	return client
+}
+
+// Kubeconfig is a file that leads to a server with a CA. User is that part of it,
+// as JSON.
+func Kubeconfig(server, ca, user string) string {
+	return fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],
+"clusters":[{"name":"c","cluster":{"server":%q,"certificate-authority-data":%q}}],"users":[{"name":"u","user":%s}]}`,
+		server, base64.StdEncoding.EncodeToString([]byte(ca)), user)
 }
 
 // FreePort returns a port that nobody listened on a moment ago.

@@ -21,6 +21,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gatehouse.dev/gatehouse/test/authority"
+	"gatehouse.dev/gatehouse/test/env"
 )
 
 // everything is an audit policy that leaves nothing out.
@@ -177,9 +178,7 @@ func TestSecrecy(t *testing.T) {
 // hookKubeconfig is how a webhook is reached with a token.
 func hookKubeconfig(hook *httptest.Server, token string) string {
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: hook.Certificate().Raw})
-	return fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],
-		"clusters":[{"name":"c","cluster":{"server":%q,"certificate-authority-data":%q}}],"users":[{"name":"u","user":{"token":%q}}]}`,
-		hook.URL, base64.StdEncoding.EncodeToString(ca), token)
+	return env.Kubeconfig(hook.URL, string(ca), fmt.Sprintf(`{"token":%q}`, token))
 }
 
 // explainAll has every refusal so far explained, and credentials that nobody has

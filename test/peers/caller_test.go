@@ -117,10 +117,7 @@ func newKubectl(t *testing.T, kubeconfig string) *kubectl {
 func withUser(t *testing.T, address, caFile, user string) *kubectl {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kubeconfig")
-	env.Write(t, path, fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c",
-"clusters":[{"name":"c","cluster":{"server":%q,"certificate-authority":%q}}],
-"users":[{"name":"u","user":%s}],
-"contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}]}`, address, caFile, user))
+	env.Write(t, path, env.Kubeconfig(address, env.Read(t, caFile), user))
 	return newKubectl(t, path)
 }
 
