@@ -1,10 +1,11 @@
 package identity_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -140,7 +141,13 @@ func (u *user) ask(ctx context.Context) (code int, err error) {
 func (u *user) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	began := time.Now()
 	u.dials.Add(1)
-	config := &tls.Config{NextProtos: []string{"h2", "http/1.1"}, RootCAs: u.w.trusted(began)}
+	config := &tls.Config{
+		NextProtos: []string{"h2", "http/1.1"},
+		// What is trusted is asked when the certificate is there, not before. A
+		// session is verified as well: that it is dead is for the server to see to.
+		InsecureSkipVerify: true,
+		VerifyConnection:   func(state tls.ConnectionState) error { return u.judge(began, state) },
+	}
 	if u.http1 {
 		config.NextProtos = config.NextProtos[1:]
 	}
@@ -148,58 +155,42 @@ func (u *user) dial(ctx context.Context, network, address string) (net.Conn, err
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return u.cert, nil }
 	}
 	if u.tickets != nil {
-		// One that verifies does not offer a session whose CA it trusts no more:
-		// that the session is dead is for the server to see to.
-		config.ClientSessionCache, config.InsecureSkipVerify = u.tickets, true
+		config.ClientSessionCache = u.tickets
 	}
 	if u.old {
 		config.MaxVersion = tls.VersionTLS12
 	}
-	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	u.judge(began, conn.(*tls.Conn).ConnectionState())
-	return conn, nil
+	return (&tls.Dialer{Config: config}).DialContext(ctx, network, address)
 }
 
-// trusted are the CAs of serving certificates that have not gone.
-func (w *rotating) trusted(now time.Time) *x509.CertPool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	pool := x509.NewCertPool()
-	for _, p := range w.pairs {
-		if _, gone := p.during(now, now); !gone {
-			pool.AppendCertsFromPEM([]byte(p.ca))
-		}
-	}
-	return pool
-}
-
-// judge says whether a connection shows what it should, and takes up no session
-// from before a change. Of one that is taken up, the state has the certificate
-// that was shown when it began.
-func (u *user) judge(began time.Time, state tls.ConnectionState) {
+// judge says whether a connection that began then shows what it should, and takes
+// up no session from before a change. Of one that is taken up, the state has the
+// certificate that was shown when it began.
+func (u *user) judge(began time.Time, state tls.ConnectionState) error {
 	w := u.w
 	w.count("handshakes")
 	w.mu.Lock()
 	pairs, changes := slices.Clone(w.pairs), slices.Clone(w.changes)
 	w.mu.Unlock()
-	shown := slices.IndexFunc(pairs, func(p *shownPair) bool { return bytes.Equal(p.leaf, state.PeerCertificates[0].Raw) })
-	if shown < 0 {
-		w.t.Errorf("%s: the serving certificate is none of ours", u.name)
-	} else if _, gone := pairs[shown].during(began, time.Now()); gone {
-		w.t.Errorf("%s: a serving certificate is shown that was replaced; session taken up: %v", u.name, state.DidResume)
+	trusted := x509.NewCertPool()
+	for _, p := range pairs {
+		if _, gone := p.during(began, began); !gone {
+			trusted.AppendCertsFromPEM([]byte(p.ca))
+		}
+	}
+	if _, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: trusted, DNSName: servingName}); err != nil {
+		return fmt.Errorf("the serving certificate, session taken up: %v: %w", state.DidResume, err)
 	}
 	if !state.DidResume {
-		return
+		return nil
 	}
 	w.count(u.name + " resumed")
 	for _, c := range changes {
 		if c.between(u.tickets.used(), began) {
-			w.t.Errorf("%s: a session is taken up over a change", u.name)
+			return errors.New("a session is taken up over a change")
 		}
 	}
+	return nil
 }
 
 // between reports whether all of a change came after one moment and before

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"os"
 	"strings"
@@ -53,11 +52,13 @@ func (l *lifetime) during(began, ended time.Time) (good, withdrawn bool) {
 type shownPair struct {
 	lifetime
 	ca, cert, key string
-	leaf          []byte
 }
 
 // eachKind is how many clients of each kind come with a credential.
 const eachKind = 2
+
+// servingName is what clients call the server.
+const servingName = "127.0.0.1"
 
 // A rotating world changes all that its clients rest on while they use it.
 type rotating struct {
@@ -139,9 +140,7 @@ func startRotating(t *testing.T) *rotating {
 func servingPair(t *testing.T) *shownPair {
 	t.Helper()
 	p := new(shownPair)
-	p.ca, p.cert, p.key = servingFiles(t, "127.0.0.1")
-	block, _ := pem.Decode([]byte(p.cert))
-	p.leaf = block.Bytes
+	p.ca, p.cert, p.key = servingFiles(t, servingName)
 	return p
 }
 
