@@ -25,7 +25,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -169,8 +168,9 @@ func Fingerprints(file string) ([]string, error) {
 }
 
 // Issue signs template for the holder of the key that public belongs to, and
-// returns the certificate. The serial number is random; the end is no later
-// than that of the authority. The template must be of a leaf.
+// returns the certificate. The serial number is random, unless the template has
+// one that [NextSerial] has made; the end is no later than that of the authority.
+// The template must be of a leaf.
 func (a *Authority) Issue(template *x509.Certificate, public crypto.PublicKey) (*x509.Certificate, error) {
 	if template.IsCA {
 		return nil, errors.New("a certificate authority may be created, never issued")
@@ -191,8 +191,10 @@ func (a *Authority) Issue(template *x509.Certificate, public crypto.PublicKey) (
 func sign(template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {
 	asked := *template
 	var err error
-	if asked.SerialNumber, err = newSerial(); err != nil {
-		return nil, err
+	if asked.SerialNumber == nil {
+		if asked.SerialNumber, err = newSerial(); err != nil {
+			return nil, err
+		}
 	}
 	if len(asked.SubjectKeyId) == 0 {
 		if asked.SubjectKeyId, err = keyIdentifier(public); err != nil {
@@ -238,14 +240,3 @@ func keyIdentifier(public crypto.PublicKey) ([]byte, error) {
 }
 
 func newKey() (*ecdsa.PrivateKey, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
-
-// newSerial returns a random number of 159 bits, not zero: the most that fits
-// into the 20 octets of RFC 5280 section 4.1.2.2 and is positive.
-func newSerial() (*big.Int, error) {
-	limit := new(big.Int).Lsh(big.NewInt(1), 159)
-	serial, err := rand.Int(rand.Reader, limit.Sub(limit, big.NewInt(1)))
-	if err != nil {
-		return nil, fmt.Errorf("choosing serial number: %w", err)
-	}
-	return serial.Add(serial, big.NewInt(1)), nil
-}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -129,5 +130,25 @@ func fit(window, count int64, most int) int64 {
 		return min(window*wider, whole)
 	default:
 		return window
+	}
+}
+
+// Names returns the names of the rows that begin with a text.
+func (l *Ledger) Names(ctx context.Context, prefix string) ([]string, error) {
+	const most = 1000
+	begin, end := l.prefix+names+prefix, clientv3.GetPrefixRangeEnd(l.prefix+names+prefix)
+	var all []string
+	for {
+		got, err := l.client.Get(ctx, begin, clientv3.WithRange(end), clientv3.WithKeysOnly(), clientv3.WithLimit(most))
+		if err != nil {
+			return nil, fmt.Errorf("reading the names that begin with %s: %w", prefix, err)
+		}
+		for _, kv := range got.Kvs {
+			all = append(all, strings.TrimPrefix(string(kv.Key), l.prefix+names))
+		}
+		if !got.More {
+			return all, nil
+		}
+		begin = l.prefix + names + all[len(all)-1] + "\x00"
 	}
 }
