@@ -82,7 +82,22 @@ type RevokedCertificate struct {
 	// The SHA-256 of the whole certificate in lower-case hexadecimal. It is looked for only where no more is known of a certificate, in the access reviews of other API servers, and needs one of the others beside it.
 	// +optional
 	SHA256 string `json:"sha256,omitempty"`
+	// Whether what was renewed from it is taken back with it, and what it was renewed from: Revoked, or Kept for a certificate that somebody has only replaced. The default is Revoked.
+	// +optional
+	Renewals RevokedRenewals `json:"renewals,omitempty"`
+	// What the serial numbers begin with of all certificates that were renewed from one another, and that this Revocation takes back. The server writes it if it knows the certificate as one that it has issued.
+	// +optional
+	Chain string `json:"chain,omitempty"`
 }
+
+// RevokedRenewals says what becomes of the renewals of a certificate.
+type RevokedRenewals string
+
+// What may become of them.
+const (
+	RenewalsRevoked RevokedRenewals = "Revoked"
+	RenewalsKept    RevokedRenewals = "Kept"
+)
 
 // A RevokedToken names a token by issuer and jti, by signingInputSHA256, or by
 // both, of which each is looked for.

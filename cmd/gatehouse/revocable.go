@@ -61,12 +61,34 @@ func revocableKinds(stdin io.Reader) []revocable {
 
 func revocableCertificate(stdin io.Reader) revocable {
 	var fingerprint, issuer, serial string
+	var keep bool
+	named := func(cmd *cobra.Command, r *revoking, args []string) (v1alpha1.RevocationSpec, error) {
+		switch {
+		case fingerprint != "":
+			return r.registered(cmd, "X509SHA256="+hexDigits(fingerprint))
+		case issuer != "":
+			number := strings.TrimLeft(hexDigits(serial), "0")
+			if number == "" {
+				number = "0"
+			}
+			return v1alpha1.RevocationSpec{Certificate: &v1alpha1.RevokedCertificate{Issuer: issuer, SerialNumber: number}}, nil
+		}
+		cert, err := certificateOf(cmd, args[0], stdin)
+		if err != nil {
+			return v1alpha1.RevocationSpec{}, err
+		}
+		return revocation.OfCertificate(cert), nil
+	}
 	return revocable{
 		name: "certificate", arg: "[FILE | -]",
-		short: "Revoke a certificate, and all that chain to it",
+		short: "Revoke a certificate, all that chain to it, and its renewals",
 		long: `Revokes the first certificate in a PEM file. It is named by its issuer and serial
 number and by the digest of what its signature covers, so that nobody makes
 another certificate of it by rewriting the signature.
+
+Whoever had its key may have renewed it. So a certificate that this server has issued
+is revoked with all that was renewed from it, and what it was renewed from, whether
+that is known already or not; --keep-renewals is for one that was only replaced.
 
 Without the file: --fingerprint takes the SHA-256 of a certificate that this server
 has issued, which its register resolves; --issuer and --serial name any one.`,
@@ -77,6 +99,7 @@ has issued, which its register resolves; --issuer and --serial name any one.`,
 			flags.StringVar(&fingerprint, "fingerprint", "", "The SHA-256 of the certificate in hexadecimal, in place of a file.")
 			flags.StringVar(&issuer, "issuer", "", "The subject of its CA, as openssl x509 -issuer -nameopt RFC2253 prints it, in place of a file.")
 			flags.StringVar(&serial, "serial", "", "Its serial number in hexadecimal, with --issuer.")
+			flags.BoolVar(&keep, "keep-renewals", false, "Revoke this one alone, and not what was renewed from it or it from.")
 		},
 		args: func(cmd *cobra.Command, args []string) error {
 			ways := len(args)
@@ -91,21 +114,11 @@ has issued, which its register resolves; --issuer and --serial name any one.`,
 			return nil
 		},
 		spec: func(cmd *cobra.Command, r *revoking, args []string) (v1alpha1.RevocationSpec, error) {
-			switch {
-			case fingerprint != "":
-				return r.registered(cmd, "X509SHA256="+hexDigits(fingerprint))
-			case issuer != "":
-				number := strings.TrimLeft(hexDigits(serial), "0")
-				if number == "" {
-					number = "0"
-				}
-				return v1alpha1.RevocationSpec{Certificate: &v1alpha1.RevokedCertificate{Issuer: issuer, SerialNumber: number}}, nil
+			spec, err := named(cmd, r, args)
+			if keep && spec.Certificate != nil {
+				spec.Certificate.Renewals = v1alpha1.RenewalsKept
 			}
-			cert, err := certificateOf(cmd, args[0], stdin)
-			if err != nil {
-				return v1alpha1.RevocationSpec{}, err
-			}
-			return revocation.OfCertificate(cert), nil
+			return spec, err
 		},
 	}
 }

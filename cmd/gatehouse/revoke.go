@@ -117,10 +117,16 @@ func (r *revoking) make(cmd *cobra.Command, stdout io.Writer, kind string, s v1a
 		if errors.Is(err, context.Canceled) {
 			return &config.Problem{Where: cmd.CommandPath(), What: err.Error(), Mend: "kubectl get revocations shows whether it was made before the interruption"}
 		}
+		if refusal, ok := errors.AsType[*asking.Refusal](err); ok && slices.Contains(refusal.Fields, "spec.force") {
+			return &config.Problem{Where: cmd.CommandPath(), What: err.Error(), Mend: mendLockingOut}
+		}
 		return explainAsking(cmd, err, "create revocations.gatehouse.dev; see gatehouse revoke --help")
 	}
 	return r.print(stdout, found)
 }
+
+// mendLockingOut is for who would revoke himself, or the last administrator.
+const mendLockingOut = "act as somebody whom it does not hit, with --kubeconfig or --context; or add --force if you mean it"
 
 func (r *revoking) print(stdout io.Writer, found *v1alpha1.Revocation) error {
 	found.ManagedFields = nil // as kubectl shows it
@@ -151,7 +157,11 @@ func (r *revoking) print(stdout io.Writer, found *v1alpha1.Revocation) error {
 	if found.Spec.IssuedBefore != nil {
 		until += ", what was issued before " + found.Spec.IssuedBefore.UTC().Format(time.RFC3339)
 	}
-	_, err := fmt.Fprintf(stdout, "%s %s, %s\n%s\n", found.Spec.Target(), verb, until, lift)
+	target := found.Spec.Target()
+	if c := found.Spec.Certificate; c != nil && c.Chain != "" {
+		target += " and its renewals"
+	}
+	_, err := fmt.Fprintf(stdout, "%s %s, %s\n%s\n", target, verb, until, lift)
 	return err
 }
 

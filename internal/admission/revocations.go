@@ -15,11 +15,15 @@ import (
 	"gatehouse.dev/gatehouse/identity"
 )
 
+// forceField is what lets somebody lock himself out.
+const forceField = "spec.force"
+
 // Revocations keeps people from locking themselves out by a slip: it refuses a
 // Revocation that would hit its own author, or leave nobody who may do
 // everything, unless it says force. And it keeps one from ending before what it
 // takes back: what was issued here ends when the register says, and not when the
-// client does. It cannot be switched off.
+// client does; and it has those of certificates reach what was renewed. It cannot
+// be switched off.
 type Revocations struct {
 	// Hits reports whether a Revocation refuses somebody, and Revoked whether those
 	// that are in force do.
@@ -31,6 +35,10 @@ type Revocations struct {
 	// Ends returns when the one certificate or token that is named ends, zero if it
 	// does not, and whether it was issued here, so that this is known.
 	Ends func(context.Context, *v1alpha1.RevocationSpec) (end time.Time, known bool, err error)
+	// Chain returns what the certificate that is named has in common with all that
+	// was renewed from it and that it was renewed from, or "" if it was not issued
+	// here.
+	Chain func(context.Context, *v1alpha1.RevokedCertificate) (string, error)
 }
 
 // Handles is true for new Revocations.
@@ -40,11 +48,15 @@ func (Revocations) Handles(a admission.Attributes) bool {
 }
 
 // Admit writes down when the credential that is named ends, where that is known,
-// whatever the client says about it.
+// whatever the client says about it; and of which chain of renewals a certificate
+// is.
 func (p Revocations) Admit(ctx context.Context, a admission.Attributes) error {
 	r, ok := a.GetObject().(*v1alpha1.Revocation)
 	if !ok || r.Spec.Certificate == nil && r.Spec.Token == nil {
 		return nil
+	}
+	if err := p.chain(ctx, r.Spec.Certificate); err != nil {
+		return err
 	}
 	end, known, err := p.Ends(ctx, &r.Spec)
 	switch {
@@ -60,6 +72,25 @@ func (p Revocations) Admit(ctx context.Context, a admission.Attributes) error {
 	return nil
 }
 
+// chain writes down of which chain of renewals a certificate is: who had its key
+// before it was revoked may have renewed it. It is of one chain for ever, so that
+// nothing is missed that is renewed meanwhile.
+func (p Revocations) chain(ctx context.Context, named *v1alpha1.RevokedCertificate) error {
+	if named == nil || named.Renewals == v1alpha1.RenewalsKept {
+		return nil
+	}
+	chain, err := p.Chain(ctx, named)
+	if err != nil {
+		return apierrors.NewServiceUnavailable("it cannot be looked up now what was renewed from the certificate, so nothing is revoked: try again")
+	}
+	// What the register has forgotten by now may be known to who has kept the
+	// Revocation.
+	if chain != "" {
+		named.Chain = chain
+	}
+	return nil
+}
+
 // Judge refuses by the rules above.
 func (p Revocations) Judge(_ context.Context, a admission.Attributes) error {
 	r, ok := a.GetObject().(*v1alpha1.Revocation)
@@ -71,13 +102,13 @@ func (p Revocations) Judge(_ context.Context, a admission.Attributes) error {
 		return apierrors.NewInternalError(err)
 	}
 	if end := r.Spec.ExpiresAt; end != nil && !end.After(time.Now()) {
-		return refuse(a, "spec.expiresAt %s is over, so nothing would be revoked", end.UTC().Format(time.RFC3339))
+		return refuse(a, "spec.expiresAt", "spec.expiresAt %s is over, so nothing would be revoked", end.UTC().Format(time.RFC3339))
 	}
 	if r.Spec.Force {
 		return nil
 	}
 	if p.Hits(r, who) {
-		return refuse(a, "it would revoke what you act with yourself, %s: set spec.force (gatehouse revoke --force) if you mean it", r.Spec.Target())
+		return refuse(a, forceField, "it would revoke what you act with yourself, %s: set spec.force (gatehouse revoke --force) if you mean it", r.Spec.Target())
 	}
 	return p.leaveOne(a, r)
 }
@@ -102,11 +133,19 @@ func (p Revocations) leaveOne(a admission.Attributes, r *v1alpha1.Revocation) er
 	if len(hit) == 0 {
 		return nil
 	}
-	return refuse(a, "it would revoke the last who may do everything, %s: set spec.force (gatehouse revoke --force) if you mean it", strings.Join(hit, ", "))
+	return refuse(a, forceField, "it would revoke the last who may do everything, %s: set spec.force (gatehouse revoke --force) if you mean it", strings.Join(hit, ", "))
 }
 
-func refuse(a admission.Attributes, format string, args ...any) error {
-	return admission.NewForbidden(a, fmt.Errorf(format, args...))
+// refuse names the field of the spec that would mend it, for programs.
+func refuse(a admission.Attributes, field, format string, args ...any) error {
+	cause := fmt.Errorf(format, args...)
+	err := admission.NewForbidden(a, cause)
+	if status, ok := errors.AsType[*apierrors.StatusError](err); ok && status.ErrStatus.Details != nil {
+		status.ErrStatus.Details.Causes = append(status.ErrStatus.Details.Causes, metav1.StatusCause{
+			Type: metav1.CauseTypeForbidden, Field: field, Message: cause.Error(),
+		})
+	}
+	return err
 }
 
 func describeAdministrator(who *identity.Identity) string {

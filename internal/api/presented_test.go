@@ -11,12 +11,17 @@ import (
 	"gatehouse.dev/gatehouse/internal/signing"
 )
 
-// What a request says of the certificate that it was sent with is the server's
+// What a request says of the credential that it was sent with is the server's
 // word, whoever else may choose extra attributes.
-func TestStampPresented(t *testing.T) {
+func TestStampAskedWith(t *testing.T) {
 	const mine, forged = "digest-of-mine", "digest-of-another"
 	certificate := identity.Credential{Method: identity.ClientCertificate, Digest: mine}
-	extra := map[string][]string{signing.PresentedKey: {forged}, "a": {"b"}}
+	lie, err := signing.AskedWith(&identity.Identity{Credential: identity.Credential{Method: identity.ClientCertificate, Digest: forged}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	forgery := map[string]certificatesv1.ExtraValue{signing.AskedWithKey: {lie}}
+	extra := map[string][]string{signing.AskedWithKey: {lie}, "a": {"b"}}
 	for _, tt := range []struct {
 		name string
 		who  user.Info
@@ -31,16 +36,14 @@ func TestStampPresented(t *testing.T) {
 		{"a certificate without a digest", &identity.Identity{Name: "jane", Extra: extra, Credential: identity.Credential{Method: identity.ClientCertificate}}, ""},
 		{"another kind of caller", &user.DefaultInfo{Name: "jane", Extra: extra}, ""},
 	} {
-		r := &signingRequest{Spec: certificatesv1.CertificateSigningRequestSpec{
-			Extra: map[string]certificatesv1.ExtraValue{signing.PresentedKey: {forged}},
-		}}
+		r := &signingRequest{Spec: certificatesv1.CertificateSigningRequestSpec{Extra: forgery}}
 		stampRequester(genericapirequest.WithUser(t.Context(), tt.who), r)
 		if got := signing.Presented(r); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
 	// Without a caller nothing is left of what the client said.
-	r := &signingRequest{Spec: certificatesv1.CertificateSigningRequestSpec{Extra: map[string]certificatesv1.ExtraValue{signing.PresentedKey: {forged}}}}
+	r := &signingRequest{Spec: certificatesv1.CertificateSigningRequestSpec{Extra: forgery}}
 	stampRequester(t.Context(), r)
 	if signing.Presented(r) != "" {
 		t.Error("nobody presented a certificate")

@@ -65,24 +65,29 @@ func stampRequester(ctx context.Context, r *signingRequest) {
 			}
 			r.Spec.Extra[key] = append([]string(nil), values...)
 		}
-		stampPresented(r, user)
+		stampAskedWith(r, user)
 	}
 	r.Status = certificatesv1.CertificateSigningRequestStatus{}
 }
 
-// stampPresented writes into the request with which client certificate its sender
-// was let in: its holder may renew it. Extra attributes may be the word of a
-// proxy or of an impersonator; this one never is.
-func stampPresented(r *signingRequest, user user.Info) {
-	delete(r.Spec.Extra, signing.PresentedKey)
+// stampAskedWith writes into the request which credential its sender was let in
+// with: the holder of a certificate may renew it, and whoever is not let in any
+// more when it is signed gets none. Extra attributes may be the word of a proxy or
+// of an impersonator; this one never is.
+func stampAskedWith(r *signingRequest, user user.Info) {
+	delete(r.Spec.Extra, signing.AskedWithKey)
 	id, ok := user.(*identity.Identity)
-	if !ok || id.Impersonator != nil || id.Credential.Method != identity.ClientCertificate || id.Credential.Digest == "" {
+	if !ok {
 		return
+	}
+	text, err := signing.AskedWith(id)
+	if err != nil {
+		return // texts and numbers can be written
 	}
 	if r.Spec.Extra == nil {
 		r.Spec.Extra = map[string]certificatesv1.ExtraValue{}
 	}
-	r.Spec.Extra[signing.PresentedKey] = certificatesv1.ExtraValue{id.Credential.Digest}
+	r.Spec.Extra[signing.AskedWithKey] = certificatesv1.ExtraValue{text}
 }
 
 // prepareApproved lets a write through /approval change the conditions alone.

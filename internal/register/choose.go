@@ -38,6 +38,7 @@ func plain() map[string]func(*Entry) string {
 		FieldIssuer: func(e *Entry) string { return e.Issuer }, FieldID: func(e *Entry) string { return e.ID },
 		"status.keyID": func(e *Entry) string { return e.KeyID }, "status.serialNumber": func(e *Entry) string { return e.Serial },
 		"status.digest": func(e *Entry) string { return e.Digest }, "status.signerName": func(e *Entry) string { return e.Signer },
+		"status.renewedFrom": func(e *Entry) string { return e.Parent }, "status.firstOfChain": func(e *Entry) string { return e.First },
 	}
 }
 

@@ -50,6 +50,11 @@ type Entry struct {
 	// Renewable is what a renewal of a certificate is held to, or nil if there is
 	// none.
 	Renewable *Renewable `json:"r,omitempty"`
+	// Parent is the name of the entry of the certificate that a certificate was
+	// renewed from, and First that of the first one of the chain. They are empty
+	// for what was renewed from nothing.
+	Parent string `json:"p,omitempty"`
+	First  string `json:"fi,omitempty"`
 	// Issued is when the entry was made, and Expires when the credential ends,
 	// zero if it does not. Both are to the second.
 	Issued  time.Time `json:"-"`
@@ -77,7 +82,7 @@ type Asker struct {
 
 // Renewable is what a renewal of a certificate is held to.
 type Renewable struct {
-	// First is when the first certificate of the chain was approved, in seconds
+	// First is when the first certificate of the chain was signed, in seconds
 	// since 1970: what the whole chain's life is counted from.
 	First int64 `json:"f"`
 	// Holder is the digest of subject, names and usages.

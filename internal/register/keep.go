@@ -41,6 +41,10 @@ type Keeper struct {
 	Serials interface {
 		Sweep(ctx context.Context, before time.Time) (int, error)
 	}
+	// Keys are those that certificates are for, each with its subject.
+	Keys interface {
+		Sweep(ctx context.Context, before time.Time) (int, error)
+	}
 	// Stands reports whether a credential that has not ended still counts: whether
 	// whom it is for and what it is bound to are there.
 	Stands func(ctx context.Context, e *Entry) (bool, error)
@@ -81,7 +85,8 @@ func (k *Keeper) sweep(ctx context.Context) error {
 	before := time.Now().Add(-kept)
 	_, err := k.Store.Sweep(ctx, before)
 	_, also := k.Serials.Sweep(ctx, before)
-	return errors.Join(err, also)
+	_, keys := k.Keys.Sweep(ctx, before)
+	return errors.Join(err, also, keys)
 }
 
 // look removes the entries whose credentials count no more, although they have

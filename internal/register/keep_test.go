@@ -16,7 +16,7 @@ func once(t *testing.T, store, index register.Sweepable, stands func(*register.E
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	k := &register.Keeper{Store: &ending{store, cancel}, Serials: index, Log: quiet(), Stands: func(_ context.Context, e *register.Entry) (bool, error) { return stands(e) }}
+	k := &register.Keeper{Store: &ending{store, cancel}, Serials: index, Keys: index, Log: quiet(), Stands: func(_ context.Context, e *register.Entry) (bool, error) { return stands(e) }}
 	if err := k.Run(ctx); err != nil {
 		t.Fatal(err)
 	}

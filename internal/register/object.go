@@ -48,7 +48,7 @@ func (e *Entry) Object() Credential {
 				Username: e.Asker.User, UID: e.Asker.UID, Impersonator: e.Asker.Impersonator,
 				Method: string(e.Asker.Method), CredentialID: e.Asker.ID, Address: e.Asker.Address,
 			},
-			Audiences: e.Audiences, SignerName: e.Signer,
+			Audiences: e.Audiences, SignerName: e.Signer, RenewedFrom: e.Parent, FirstOfChain: e.First,
 			Issuer: e.Issuer, CredentialID: e.ID, KeyID: e.KeyID, SerialNumber: e.Serial, Digest: e.Digest,
 			IssueTime: metav1.NewTime(e.Issued), ExpirationTime: timeOf(e.Expires), LastUsedTime: timeOf(e.LastUsed),
 		},

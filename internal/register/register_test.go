@@ -57,6 +57,9 @@ func (m *memory) Mark(_ context.Context, marks []ledger.Mark) error {
 
 func (m *memory) Count(context.Context) (int64, error)      { return m.count, m.err }
 func (m *memory) Marks(context.Context, []ledger.Row) error { return m.err }
+func (m *memory) Names(context.Context, string) ([]string, error) {
+	return nil, m.err
+}
 func (m *memory) Get(context.Context, string) (ledger.Row, bool, error) {
 	return ledger.Row{}, false, m.err
 }

@@ -3,14 +3,17 @@ package register
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"gatehouse.dev/gatehouse/internal/etcd/ledger"
+	"gatehouse.dev/gatehouse/internal/pki"
 )
 
 // An Index finds rows by another name, as [ledger.Ledger] does.
 type Index interface {
 	Put(ctx context.Context, rows []ledger.Row) error
 	Get(ctx context.Context, name string) (ledger.Row, bool, error)
+	Names(ctx context.Context, prefix string) ([]string, error)
 }
 
 // serialRow returns the row of the index under which a certificate's entry is
@@ -45,13 +48,57 @@ func (r *Register) indexSerials(ctx context.Context, batch []*waiting) error {
 // [identity.Credential], has given a serial number in hexadecimal, or nil if
 // there is none.
 func (r *Register) FindSerial(ctx context.Context, issuer, serial string) (*Entry, error) {
-	row, ok, err := r.Serials.Get(ctx, serialName(issuer, serial))
+	return r.find(ctx, serialName(issuer, serial))
+}
+
+// find returns the entry of the certificate that has a name in the index.
+func (r *Register) find(ctx context.Context, name string) (*Entry, error) {
+	row, ok, err := r.Serials.Get(ctx, name)
 	if err != nil || !ok {
 		return nil, err
 	}
 	e, err := r.Find(ctx, string(row.Value))
 	if err != nil {
-		return nil, fmt.Errorf("looking for the certificate %s: %w", serial, err)
+		return nil, fmt.Errorf("looking for the certificate %s: %w", name, err)
 	}
 	return e, nil
+}
+
+// FindNumber is [Register.FindSerial] for whatever issuer. It finds no number
+// that another CA could have chosen as well: see [pki.ChainOf].
+func (r *Register) FindNumber(ctx context.Context, serial string) (*Entry, error) {
+	if pki.ChainOf(serial) == "" {
+		return nil, nil
+	}
+	names, err := r.Serials.Names(ctx, serial+"-")
+	if err != nil || len(names) != 1 {
+		return nil, err
+	}
+	return r.find(ctx, names[0])
+}
+
+// Chain returns the entries of the certificates that were renewed from one
+// another: see [pki.ChainOf]. They are in no order.
+func (r *Register) Chain(ctx context.Context, chain string) ([]*Entry, error) {
+	if chain == "" {
+		return nil, nil
+	}
+	names, err := r.Serials.Names(ctx, chain)
+	if err != nil {
+		return nil, err
+	}
+	var all []*Entry
+	for _, name := range names {
+		if serial, _, _ := strings.Cut(name, "-"); pki.ChainOf(serial) != chain {
+			continue
+		}
+		e, err := r.find(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if e != nil {
+			all = append(all, e)
+		}
+	}
+	return all, nil
 }

@@ -2,6 +2,8 @@ package register_test
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -51,5 +53,56 @@ func TestSerialNotWritten(t *testing.T) {
 	}
 	if len(store.batches) != 0 {
 		t.Error("the entry was written")
+	}
+}
+
+// What was renewed from one another is found by what their serial numbers have in
+// common, and nothing else is.
+func TestChain(t *testing.T) {
+	r, _, client := inStore(t)
+	r.Serials = ledger.New(client, "/gatehouse/register/serials/")
+	const chain, other, longer = "123456789abcdef01234", "223456789abcdef01234", "123456789abcdef012345"
+	own := func(n int) string { return fmt.Sprintf("%020x", n) }
+	certificate := func(n int, serial string) *register.Entry {
+		e := *population()[3]
+		e.Digest, e.Serial, e.Expires = fmt.Sprintf("%064x", n), serial, time.Now().Add(time.Duration(n)*time.Hour)
+		return &e
+	}
+	first, second := certificate(1, chain+own(1)), certificate(2, chain+own(2))
+	second.Parent, second.First = first.Name(), first.Name()
+	third := certificate(3, chain+own(3))
+	third.Issuer = "X509SHA256=another" // renewed when the CA had been replaced
+	record(t, r, first, second, third, certificate(4, other+own(1)), certificate(5, longer+own(1)), certificate(6, "2b"))
+	for _, tt := range []struct {
+		chain string
+		want  []*register.Entry
+	}{
+		{chain, []*register.Entry{first, second, third}}, {chain[:10], nil}, {longer, []*register.Entry{certificate(5, longer+own(1))}},
+		{"", nil}, {"ffff", nil},
+	} {
+		got, err := r.Chain(t.Context(), tt.chain)
+		var names, want []string
+		for _, e := range got {
+			names = append(names, e.Name())
+		}
+		for _, e := range tt.want {
+			want = append(want, e.Name())
+		}
+		slices.Sort(names)
+		if slices.Sort(want); err != nil || !slices.Equal(names, want) {
+			t.Errorf("%q: %q, %v; want %q", tt.chain, names, err, want)
+		}
+	}
+	for serial, want := range map[string]string{
+		chain + own(3): third.Name(), chain + own(4): "", chain: "", "2b": "", "": "",
+	} {
+		got, err := r.FindNumber(t.Context(), serial)
+		if err != nil || got == nil && want != "" || got != nil && got.Name() != want {
+			t.Errorf("%q: %+v, %v; want %q", serial, got, err, want)
+		}
+	}
+	got, err := r.Find(t.Context(), second.Name())
+	if err != nil || got.Object().Status.RenewedFrom != first.Name() || got.Object().Status.FirstOfChain != first.Name() {
+		t.Errorf("%+v, %v", got, err)
 	}
 }

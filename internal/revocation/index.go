@@ -38,6 +38,7 @@ const (
 	byGroup
 	byCredentialID
 	bySerial // and name of the issuer
+	byChain  // of renewals
 	byDigest // of a certificate or a token
 	byToken  // issuer and jti
 	byKey    // issuer or "", and ID
@@ -227,6 +228,9 @@ func keysOfCertificate(c *v1alpha1.RevokedCertificate) ([]key, error) {
 	}
 	if c.SHA256 != "" {
 		keys = append(keys, key{what: byFingerprint, a: c.SHA256})
+	}
+	if c.Chain != "" {
+		keys = append(keys, key{what: byChain, a: c.Chain})
 	}
 	return keys, nil
 }

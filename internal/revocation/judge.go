@@ -8,6 +8,7 @@ import (
 	"gatehouse.dev/gatehouse/api/v1alpha1"
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/internal/pki"
 )
 
 // JudgeResult is [Index.Judge] of who was authenticated. It is remembered with
@@ -117,6 +118,12 @@ func (x *Index) credential(c *identity.Credential) *rule {
 	}
 	if jti, ok := strings.CutPrefix(c.ID, prefixJTI); ok && c.Issuer != "" {
 		if r := x.find(key{byToken, c.Issuer, jti}, m); r != nil {
+			return r
+		}
+	}
+	// What was renewed from one another tells so by itself, whoever looks.
+	if x.of[byChain].Load() > 0 {
+		if r := x.find(key{what: byChain, a: pki.ChainOf(c.Serial)}, m); r != nil {
 			return r
 		}
 	}

@@ -45,6 +45,10 @@ func before(hour int) *metav1.Time { return &metav1.Time{Time: at(hour)} }
 
 const sum = "0000000000000000000000000000000000000000000000000000000000000001"
 
+// renewedFrom is the serial number of a certificate from which another one was
+// renewed.
+const renewedFrom = "7b00000000000000000001"
+
 // callers are one of each method, all issued at noon.
 func callers() map[string]*identity.Identity {
 	ca := &identity.Credential{
@@ -64,7 +68,12 @@ func callers() map[string]*identity.Identity {
 	token := func(m identity.Method, issuer, id string) identity.Credential {
 		return identity.Credential{Method: m, Issuer: issuer, ID: id, Digest: "token-" + string(m), KeyID: "kid-" + string(m), IssuedAt: at(12)}
 	}
+	renewed := identity.Credential{
+		Method: identity.ClientCertificate, Issuer: "X509SHA256=ours", ID: "X509SHA256=renewed", IssuerName: "CN=ours", Serial: "7b00000000000000000002",
+		Digest: "renewed-tbs", KeyID: "our-key", IssuedAt: at(12),
+	}
 	all := map[string]*identity.Identity{
+		"renewed":     {Name: "walter", Credential: renewed},
 		"certificate": {Name: "jane", Groups: []string{"devs", "system:authenticated"}, Credential: cert},
 		"proxied": {Name: "jane", Groups: []string{"devs", "system:authenticated"}, Credential: proxy,
 			Extra: map[string][]string{identity.CredentialIDKey: {"JTI=passed on"}}},
@@ -111,6 +120,11 @@ func TestJudge(t *testing.T) {
 		{"serial number", spec{Certificate: &v1alpha1.RevokedCertificate{Issuer: "CN=middle", SerialNumber: "2a"}}, certificates},
 		{"serial number of another issuer", spec{Certificate: &v1alpha1.RevokedCertificate{Issuer: "CN=root", SerialNumber: "2a"}}, ""},
 		{"digest of a certificate", spec{Certificate: &v1alpha1.RevokedCertificate{TBSSHA256: "leaf-tbs"}}, certificates},
+		{"what was renewed from it", spec{Certificate: &v1alpha1.RevokedCertificate{Issuer: "CN=ours", SerialNumber: renewedFrom, Chain: "7b"}}, "renewed"},
+		{"what was renewed from it, by the digest", spec{Certificate: &v1alpha1.RevokedCertificate{TBSSHA256: "first-tbs", Chain: "7b"}}, "renewed"},
+		{"one of which the renewals are kept", spec{Certificate: &v1alpha1.RevokedCertificate{Issuer: "CN=ours", SerialNumber: renewedFrom, Renewals: v1alpha1.RenewalsKept}}, ""},
+		{"another chain", spec{Certificate: &v1alpha1.RevokedCertificate{TBSSHA256: "first-tbs", Chain: "7"}}, ""},
+		{"a chain that numbers begin with", spec{Certificate: &v1alpha1.RevokedCertificate{TBSSHA256: "first-tbs", Chain: "2"}}, ""},
 		{"serial number of the CA in between", spec{Certificate: &v1alpha1.RevokedCertificate{Issuer: "CN=root", SerialNumber: "2"}}, certificates},
 		{"digest of the CA in between", spec{Certificate: &v1alpha1.RevokedCertificate{TBSSHA256: "middle-tbs"}}, certificates},
 		{"digest of the root", spec{Certificate: &v1alpha1.RevokedCertificate{TBSSHA256: "root-tbs"}}, certificates},

@@ -46,7 +46,7 @@ func (s *Server) admission() admission.Chain {
 		admission.Containers{},
 		admission.Escalation{Guard: &escalation.Guard{Authorizer: s.authorizer, Policy: livePolicy{s.index, s}}},
 		admission.Revocations{
-			Hits: revocation.Hits, Administrators: s.administrators,
+			Hits: revocation.Hits, Administrators: s.administrators, Chain: s.chainOf,
 			Revoked: func(who *identity.Identity) bool { return s.revoked.Judge(who) != nil },
 			Ends:    s.endOf,
 		},

@@ -13,7 +13,6 @@ import (
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 
-	"gatehouse.dev/gatehouse/authn/clientcert"
 	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/config"
 	"gatehouse.dev/gatehouse/internal/controller"
@@ -21,6 +20,8 @@ import (
 	"gatehouse.dev/gatehouse/internal/controller/csrcleaner"
 	"gatehouse.dev/gatehouse/internal/controller/csrsigning"
 	"gatehouse.dev/gatehouse/internal/controller/trustbundle"
+	"gatehouse.dev/gatehouse/internal/crl"
+	"gatehouse.dev/gatehouse/internal/etcd/ledger"
 	"gatehouse.dev/gatehouse/internal/pki"
 	"gatehouse.dev/gatehouse/internal/register"
 	"gatehouse.dev/gatehouse/internal/signing"
@@ -165,7 +166,7 @@ func (s *Server) certificateControllers() []controller.Named {
 	signers := s.signers()
 	named := []controller.Named{
 		{Name: "csrapproving", Run: (&csrapproving.Controller{
-			Requests: i.requests, Approval: o.requestApproval, Recognizers: s.recognizers(signers), Log: log,
+			Requests: i.requests, Approval: o.requestApproval, Recognizers: s.recognizers(signers), Judge: s.revoked.Judge, Log: log,
 		}).Run},
 		{Name: "csrcleaner", Run: (&csrcleaner.Controller{Requests: i.requests, Store: o.requests, Log: log}).Run},
 		{Name: "kube-apiserver-serving-clustertrustbundle-publisher", Run: (&trustbundle.Controller{
@@ -179,6 +180,7 @@ func (s *Server) certificateControllers() []controller.Named {
 	s.warnOfStrangers(signers)
 	return append(named, controller.Named{Name: "csrsigning", Run: (&csrsigning.Controller{
 		Requests: i.requests, Status: o.requestStatus, Signers: signers,
+		Held: s.heldCertificate, Judge: s.revoked.Judge, Follow: s.followRevocations, Claim: s.claimKey,
 		Record: s.recordSigned, Count: s.metrics.CertificateRequests(), Log: log,
 	}).Run})
 }
@@ -196,25 +198,20 @@ func (s *Server) recognizers(signers []*signing.Signer) []csrapproving.Recognize
 			}
 		}
 	}
-	// Whoever is revoked by now is permitted nothing, whenever he asked.
-	permitted := s.revoked.Access(s.authorizer)
-	return append(csrapproving.Kubelets(permitted),
-		csrapproving.Renewals{Signers: renew, Issued: s.heldCertificates(renew), Judge: s.revoked.Judge, Log: s.log},
-		csrapproving.Own{Signers: approve, Authorizer: permitted})
+	return append(csrapproving.Kubelets(s.authorizer),
+		csrapproving.Renewals{Signers: renew, Issued: s.heldCertificate, Log: s.log},
+		csrapproving.Own{Signers: approve, Authorizer: s.authorizer, Issued: s.heldCertificate})
 }
 
 // recordSigned writes down a certificate that was signed for a request.
 func (s *Server) recordSigned(ctx context.Context, issued *csrsigning.Issued) error {
 	spec := &issued.Request.Spec
 	e := register.OfCertificate(issued.Certificate, issued.Authority, time.Now())
-	e.Signer, e.Renewable = spec.SignerName, &register.Renewable{First: issued.First.Unix(), Holder: issued.Holder}
-	e.Asker = register.Asker{User: spec.Username, UID: spec.UID}
-	if signing.Presented(issued.Request) != "" {
-		e.Asker.Method = identity.ClientCertificate
+	e.Signer, e.Renewable = spec.SignerName, &register.Renewable{First: issued.Since.Unix(), Holder: issued.Holder}
+	if from := issued.Parent; from != nil {
+		e.Parent, e.First = from.Name, from.First
 	}
-	if ids := spec.Extra[identity.CredentialIDKey]; len(ids) == 1 {
-		e.Asker.ID = ids[0]
-	}
+	e.Asker = register.AskerOf(signing.Asker(issued.Request), "")
 	if e.User == "" {
 		e.User = holderOf(issued.Certificate)
 	}
@@ -235,33 +232,35 @@ func holderOf(cert *x509.Certificate) string {
 	return names[slices.IndexFunc(names, func(name string) bool { return name != "" })]
 }
 
-// heldCertificates finds the certificates that were signed for requests, as far
-// as the CA that has signed them is still the one of their signer: of another
-// one it cannot be told whether it was taken back.
-func (s *Server) heldCertificates(signers map[string]*signing.Signer) func(context.Context, string) (*csrapproving.Held, error) {
-	return func(ctx context.Context, digest string) (*csrapproving.Held, error) {
-		credential := identity.Credential{Method: identity.ClientCertificate, Digest: digest}
-		e, err := s.register.Find(ctx, register.NameOf(&credential))
-		if err != nil || e == nil || e.Renewable == nil || signers[e.Signer] == nil {
-			return nil, err
-		}
-		authority, err := signers[e.Signer].Authority()
-		if err != nil {
-			return nil, err
-		}
-		above := clientcert.Credential(identity.ClientCertificate, []*x509.Certificate{authority.Certificate()})
-		if above.ID != e.Issuer {
-			return nil, nil
-		}
-		credential.Issuer, credential.ID, credential.Serial = e.Issuer, e.ID, e.Serial
-		credential.IssuerName = clientcert.SubjectName(authority.Certificate())
-		credential.KeyID, credential.Above = e.KeyID, &above
-		credential.IssuedAt, credential.ExpiresAt = e.Issued.Add(-pki.Backdate), e.Expires
-		return &csrapproving.Held{
-			Signer: e.Signer, First: time.Unix(e.Renewable.First, 0), Holder: e.Renewable.Holder, Expires: e.Expires,
-			Identity: &identity.Identity{Name: e.User, Groups: identity.WithAuthenticated(e.User, e.Groups), Credential: credential},
-		}, nil
+// heldCertificate returns a certificate that was signed for a request, by the
+// digest of what is signed of it, or nil.
+func (s *Server) heldCertificate(ctx context.Context, digest string) (*signing.Held, error) {
+	e, err := s.register.Find(ctx, register.NameOf(&identity.Credential{Method: identity.ClientCertificate, Digest: digest}))
+	if err != nil || e == nil || e.Renewable == nil {
+		return nil, err
 	}
+	serial, ok := crl.ParseSerial(e.Serial)
+	if !ok {
+		return nil, fmt.Errorf("the entry %s of the register has no serial number", e.Name())
+	}
+	return &signing.Held{
+		Name: e.Name(), First: cmp.Or(e.First, e.Name()), Serial: serial, Signer: e.Signer, Expires: e.Expires, User: e.User,
+		Since: time.Unix(e.Renewable.First, 0), Holder: e.Renewable.Holder,
+	}, nil
+}
+
+// followRevocations returns when this process knows all that was revoked before
+// the call. What is written by itself it knows before that is answered.
+func (s *Server) followRevocations(ctx context.Context) error {
+	if s.embedded != nil {
+		return nil
+	}
+	return s.proveView(ctx)
+}
+
+// claimKey has a key belong to a subject until a time.
+func (s *Server) claimKey(ctx context.Context, key, subject string, until time.Time) (bool, error) {
+	return s.keys.Claim(ctx, ledger.Row{Name: key, Ends: until, Value: []byte(subject)}, time.Now())
 }
 
 // warnOfStrangers says which client certificates would be signed by a CA whose

@@ -111,6 +111,14 @@ func (s *Server) listController() controller.Named {
 			}
 			return &revokedcertificates.Certificate{Issuer: e.Issuer, Serial: e.Serial, Ends: e.Expires}, nil
 		},
+		Chain: func(ctx context.Context, chain string) ([]revokedcertificates.Certificate, error) {
+			entries, err := s.register.Chain(ctx, chain)
+			var all []revokedcertificates.Certificate
+			for _, e := range entries {
+				all = append(all, revokedcertificates.Certificate{Issuer: e.Issuer, Serial: e.Serial, Ends: e.Expires})
+			}
+			return all, err
+		},
 	}
 	for _, a := range s.certificateStatus {
 		c.Authorities = append(c.Authorities, revokedcertificates.Authority{Issuer: a.issuer, Subject: a.subject, List: a.list})

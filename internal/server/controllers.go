@@ -56,7 +56,9 @@ func (s *Server) controllers() (*controller.Runner, error) {
 			Roles: i.clusterRoles, Store: o.clusterRoles, Union: s.union, Log: log,
 		}).Run},
 		{Name: "encryption", Run: s.rewriteSecrets},
-		{Name: "revocations", Run: (&revocations.Controller{Revocations: i.revocations, Store: o.revocations, Log: log}).Run},
+		{Name: "revocations", Run: (&revocations.Controller{
+			Revocations: i.revocations, Store: o.revocations, Ends: s.chainEnds, Log: log,
+		}).Run},
 		s.registerKeeper(),
 		s.listController(),
 	}, Everywhere: []controller.Named{

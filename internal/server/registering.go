@@ -41,6 +41,7 @@ func (s *Server) openRegister() {
 	s.register = register.New(s.ledger, counters, s.log)
 	s.serials = ledger.New(s.client, registerPrefix+"serials/")
 	s.register.Serials = s.serials
+	s.keys = ledger.New(s.client, registerPrefix+"keys/")
 	s.uses = register.NewUses(s.ledger, counters, s.log)
 }
 
@@ -69,7 +70,7 @@ func (s *Server) countRegister(ctx context.Context) {
 
 // registerKeeper removes the entries of what has ended.
 func (s *Server) registerKeeper() controller.Named {
-	return controller.Named{Name: "register", Run: (&register.Keeper{Store: s.ledger, Serials: s.serials, Stands: s.stands, Log: s.log}).Run}
+	return controller.Named{Name: "register", Run: (&register.Keeper{Store: s.ledger, Serials: s.serials, Keys: s.keys, Stands: s.stands, Log: s.log}).Run}
 }
 
 // stands reports whether the account that a token is for, and what it is bound

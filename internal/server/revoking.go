@@ -12,6 +12,7 @@ import (
 	"gatehouse.dev/gatehouse/api/v1alpha1"
 	"gatehouse.dev/gatehouse/authn/clientcert"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/internal/pki"
 	"gatehouse.dev/gatehouse/internal/register"
 	"gatehouse.dev/gatehouse/internal/revocation"
 )
@@ -127,4 +128,31 @@ func (s *Server) registered(ctx context.Context, spec *v1alpha1.RevocationSpec) 
 // find returns the entry of a credential, or nil if there is none.
 func (s *Server) find(ctx context.Context, c identity.Credential) (*register.Entry, error) {
 	return s.register.Find(ctx, register.NameOf(&c))
+}
+
+// chainOf returns the chain of renewals that a certificate is of which a
+// Revocation names, or "" if it was not signed for a request here. See
+// [pki.ChainOf].
+func (s *Server) chainOf(ctx context.Context, named *v1alpha1.RevokedCertificate) (string, error) {
+	e, err := s.registered(ctx, &v1alpha1.RevocationSpec{Certificate: named})
+	if err == nil && e == nil && named.SerialNumber != "" {
+		e, err = s.register.FindNumber(ctx, named.SerialNumber)
+	}
+	if err != nil || e == nil || e.Signer == "" {
+		return "", err
+	}
+	return pki.ChainOf(e.Serial), nil
+}
+
+// chainEnds returns when the last certificate of a chain of renewals ends, as far
+// as the register knows any.
+func (s *Server) chainEnds(ctx context.Context, chain string) (time.Time, error) {
+	all, err := s.register.Chain(ctx, chain)
+	var last time.Time
+	for _, e := range all {
+		if e.Expires.After(last) {
+			last = e.Expires
+		}
+	}
+	return last, err
 }

@@ -69,6 +69,7 @@ type Server struct {
 	book       *explain.Book
 	ledger     *ledger.Ledger
 	serials    *ledger.Ledger
+	keys       *ledger.Ledger // that certificates are for
 	register   *register.Register
 	uses       *register.Uses
 	metrics    *metrics.Registry

@@ -3,9 +3,11 @@ package signing
 import (
 	"bytes"
 	"crypto"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -31,7 +33,7 @@ func approved(cert *x509.Certificate, r *Request, valid bounds) error {
 		return errors.New("basic constraints")
 	case cert.NotAfter.After(valid.until) || cert.NotBefore.Before(valid.from.Add(-time.Second)):
 		return errors.New("lifetime")
-	case !SameSubject(cert, r.PKCS10):
+	case !slices.Equal(attributes(cert.Subject), attributes(r.PKCS10.Subject)):
 		return errors.New("subject")
 	}
 	if err := sameNames(cert, r.PKCS10); err != nil {
@@ -40,10 +42,14 @@ func approved(cert *x509.Certificate, r *Request, valid bounds) error {
 	return knownExtensions(cert)
 }
 
-// SameSubject reports whether a certificate and a request are of one subject, as
-// far as subjects are signed.
-func SameSubject(cert *x509.Certificate, asked *x509.CertificateRequest) bool {
-	return slices.Equal(attributes(cert.Subject), attributes(asked.Subject))
+// SubjectID names the subject of a certificate: its digest, as far as subjects are
+// signed.
+func SubjectID(cert *x509.Certificate) string {
+	sum := sha256.New()
+	for _, a := range attributes(cert.Subject) {
+		fmt.Fprintf(sum, "%q\n", a)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 func sameNames(cert *x509.Certificate, asked *x509.CertificateRequest) error {

@@ -112,7 +112,7 @@ func TestOwn(t *testing.T) {
 			}
 			request := a.read(t, ownName)
 			request.Requester = tt.who
-			_, _, err := signer.Sign(request, time.Now(), time.Time{})
+			_, _, err := signer.Sign(request, time.Now(), signing.Terms{})
 			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}

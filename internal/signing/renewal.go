@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"math/big"
 	"net"
 	"net/url"
 	"slices"
@@ -15,49 +16,59 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// PresentedKey is the key in the extra attributes of a request under which the
-// server writes the digest ([identity.Credential.Digest]) of the client
-// certificate that its sender was let in with. The server writes it, or takes
-// it away, whatever the sender says; it is not there if he acted as somebody
-// else.
-const PresentedKey = "gatehouse.dev/presented-certificate"
-
 // Renewed is the condition of a request that was approved because its sender
 // holds a certificate already. Its last transition is when the first of his
-// certificates was approved.
+// certificates was signed. It tells people; the server goes by its register.
 const Renewed certificatesv1.RequestConditionType = "Renewed"
 
-// Presented returns the digest of the certificate that a request was sent with,
-// or "".
-func Presented(r *certificatesv1.CertificateSigningRequest) string {
-	if values := r.Spec.Extra[PresentedKey]; len(values) == 1 {
-		return values[0]
-	}
-	return ""
+// RenewedReason is the reason of an approval that rests on nothing but the
+// certificate that is renewed. Who may sign cannot change it.
+const RenewedReason = "Renewed"
+
+// IsRenewal reports whether a request was approved for nothing but that its
+// sender holds a certificate.
+func IsRenewal(r *certificatesv1.CertificateSigningRequest) bool {
+	return slices.ContainsFunc(r.Status.Conditions, func(c certificatesv1.CertificateSigningRequestCondition) bool {
+		return c.Type == Renewed || c.Type == certificatesv1.CertificateApproved && c.Reason == RenewedReason
+	})
 }
 
-// RenewedSince returns when the first certificate was approved of those that a
-// request renews, and whether it renews any.
-func RenewedSince(r *certificatesv1.CertificateSigningRequest) (time.Time, bool) {
-	for _, c := range r.Status.Conditions {
-		if c.Type == Renewed && c.Status == corev1.ConditionTrue {
-			return c.LastTransitionTime.Time, true
-		}
-	}
-	return time.Time{}, false
+// A Held certificate is one that this server has signed for a request, as it wrote
+// it down.
+type Held struct {
+	// Name is that of its entry in the register, and First that of the first
+	// certificate of its chain of renewals, if that is another one.
+	Name, First string
+	Serial      *big.Int
+	Signer      string
+	// Since is when the first certificate of the chain was signed, or the last one
+	// that a person has approved; and Holder what a renewal must be for: see
+	// [Request.Holder].
+	Since  time.Time
+	Holder string
+	// User is who is let in with it.
+	User    string
+	Expires time.Time
+}
+
+// Precedes reports whether a certificate that r asks of a signer continues the
+// chain of h, whoever has approved that: both are of the same signer, for the same
+// user. Then they are taken back together.
+func (h *Held) Precedes(r *Request, signer string) bool {
+	return h != nil && h.Signer == signer && h.User != "" && h.User == r.PKCS10.Subject.CommonName
 }
 
 // RenewedCondition is the condition [Renewed].
 func RenewedCondition(first, now time.Time) certificatesv1.CertificateSigningRequestCondition {
 	return certificatesv1.CertificateSigningRequestCondition{
 		Type: Renewed, Status: corev1.ConditionTrue, Reason: "HolderRenewal",
-		Message:            "The holder of a valid certificate of this signer renews it. It was first approved at " + first.UTC().Format(time.RFC3339) + ".",
+		Message:            "The holder of a valid certificate of this signer renews it. The first was signed at " + first.UTC().Format(time.RFC3339) + ".",
 		LastTransitionTime: metav1.NewTime(first), LastUpdateTime: metav1.NewTime(now),
 	}
 }
 
-// Latest returns when a certificate has to end at the latest that was first
-// approved at a time and is renewed now. It is a [Refusal] if that is over, or
+// Latest returns when a certificate has to end at the latest whose chain began
+// with one that was signed at a time, and that is renewed now. It is a [Refusal] if that is over, or
 // nearly.
 func (s *Signer) Latest(first, now time.Time) (time.Time, error) {
 	latest := first.Add(s.Renewable)
@@ -67,7 +78,7 @@ func (s *Signer) Latest(first, now time.Time) (time.Time, error) {
 	case first.After(now):
 		return time.Time{}, refuse("the first certificate is said to be of %s, which is yet to come", first.UTC().Format(time.RFC3339))
 	case latest.Before(now.Add(minLifetime)):
-		return time.Time{}, refuse("the first certificate was approved at %s, and could be renewed until %s: ask for a new approval",
+		return time.Time{}, refuse("the first certificate was signed at %s, and could be renewed until %s: ask for a new approval",
 			first.UTC().Format(time.RFC3339), latest.UTC().Format(time.RFC3339))
 	}
 	return latest, nil

@@ -25,7 +25,7 @@ func TestChainEnds(t *testing.T) {
 			}
 			break
 		}
-		cert, _, err := signer.Sign(good(client).read(t, client), now, latest)
+		cert, _, err := signer.Sign(good(client).read(t, client), now, signing.Terms{Latest: latest})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,6 +21,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"time"
 
@@ -104,9 +105,9 @@ type Signer struct {
 	// Lifetime is how long its certificates live, and the most that a request
 	// may ask for.
 	Lifetime time.Duration
-	// Renewable is how long after the first approval a certificate may be renewed
-	// by its holder, without another one, and the latest that its renewals end; 0
-	// is never.
+	// Renewable is how long after the first one was signed a certificate may be
+	// renewed by its holder, without another approval, and the latest that its
+	// renewals end; 0 is never.
 	Renewable time.Duration
 	// Rules say what it may sign.
 	Rules Rules
@@ -146,9 +147,18 @@ func (s *Signer) Check(r *Request) error {
 	return nil
 }
 
+// Terms are what a certificate has besides what its request asks for. Zero is
+// nothing.
+type Terms struct {
+	// Latest is when it ends at the latest.
+	Latest time.Time
+	// Serial is its serial number.
+	Serial *big.Int
+}
+
 // Sign returns the certificate for an approved request, and that of who signed
-// it. It ends no later than latest, unless that is zero.
-func (s *Signer) Sign(r *Request, now, latest time.Time) (cert, issuer *x509.Certificate, err error) {
+// it.
+func (s *Signer) Sign(r *Request, now time.Time, terms Terms) (cert, issuer *x509.Certificate, err error) {
 	if err := s.Check(r); err != nil {
 		return nil, nil, err
 	}
@@ -164,14 +174,18 @@ func (s *Signer) Sign(r *Request, now, latest time.Time) (cert, issuer *x509.Cer
 	if err != nil {
 		return nil, nil, err
 	}
-	if !latest.IsZero() && template.NotAfter.After(latest) {
+	if latest := terms.Latest; !latest.IsZero() && template.NotAfter.After(latest) {
 		template.NotAfter = latest
 	}
+	template.SerialNumber = terms.Serial
 	if cert, err = authority.Issue(template, r.PKCS10.PublicKey); err != nil {
 		return nil, nil, err
 	}
 	if err := approved(cert, r, bounds{now.Add(-pki.Backdate), template.NotAfter}); err != nil {
 		return nil, nil, fmt.Errorf("internal error: what was signed is not what was approved: %w", err)
+	}
+	if want := terms.Serial; want != nil && cert.SerialNumber.Cmp(want) != 0 {
+		return nil, nil, errors.New("internal error: what was signed is not of the chain that it renews")
 	}
 	return cert, issuer, nil
 }

@@ -30,6 +30,7 @@ func Columns() []metav1.TableColumnDefinition {
 		column("Bound To", 1, "The object that it ends with."),
 		column("Audiences", 1, "What a token is meant for."),
 		column("Signer", 1, "The signer of a certificate."),
+		column("Renewed From", 1, "The name of the entry of the certificate that it was renewed from."),
 		column("Credential ID", 1, "What requests with it have as authentication.kubernetes.io/credential-id."),
 	}
 }
@@ -62,7 +63,8 @@ func Cells(c register.Credential, now time.Time) []any {
 	}
 	return []any{
 		c.Name, s.User.Username, s.Method, expires(s, now), lastUsed(s, now), duration.HumanDuration(now.Sub(s.IssueTime.Time)),
-		orNone(requester), bound(s.BoundTo), orNone(strings.Join(s.Audiences, ",")), orNone(s.SignerName), orNone(s.CredentialID),
+		orNone(requester), bound(s.BoundTo), orNone(strings.Join(s.Audiences, ",")), orNone(s.SignerName), orNone(s.RenewedFrom),
+		orNone(s.CredentialID),
 	}
 }
 

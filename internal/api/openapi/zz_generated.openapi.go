@@ -655,6 +655,20 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_CredentialStatus(ref common.Refe
 							Format:      "",
 						},
 					},
+					"renewedFrom": {
+						SchemaProps: spec.SchemaProps{
+							Description: "RenewedFrom is the name of the entry of the certificate that this one was renewed from.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"firstOfChain": {
+						SchemaProps: spec.SchemaProps{
+							Description: "FirstOfChain is the name of the entry of the first certificate of those that were renewed from one another until this one.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
 					"issuer": {
 						SchemaProps: spec.SchemaProps{
 							Description: "Issuer is who vouches: the iss of a token, or X509SHA256= and the hash of the certificate of a certificate authority.",
@@ -1049,6 +1063,20 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_RevokedCertificate(ref common.Re
 					"sha256": {
 						SchemaProps: spec.SchemaProps{
 							Description: "The SHA-256 of the whole certificate in lower-case hexadecimal. It is looked for only where no more is known of a certificate, in the access reviews of other API servers, and needs one of the others beside it.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"renewals": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Whether what was renewed from it is taken back with it, and what it was renewed from: Revoked, or Kept for a certificate that somebody has only replaced. The default is Revoked.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"chain": {
+						SchemaProps: spec.SchemaProps{
+							Description: "What the serial numbers begin with of all certificates that were renewed from one another, and that this Revocation takes back. The server writes it if it knows the certificate as one that it has issued.",
 							Type:        []string{"string"},
 							Format:      "",
 						},

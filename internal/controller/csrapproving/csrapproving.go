@@ -5,7 +5,8 @@
 // made it has, asked for anew and as whom the server knew him when he made it:
 // nothing that he could write himself counts. A [Recognizer] says which requests
 // are of a kind, and what must hold for them. What nobody recognizes, or what is
-// not permitted, waits for a person.
+// not permitted, waits for a person; and so does what was asked for with a
+// credential that was taken back since.
 //
 // It never denies, and it never touches a request that somebody has decided on.
 //
@@ -24,6 +25,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
+	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/controller"
 	"gatehouse.dev/gatehouse/internal/signing"
 )
@@ -50,7 +52,10 @@ type Controller struct {
 	Requests    cache.SharedIndexInformer // of *certificatesv1.CertificateSigningRequest
 	Approval    controller.Objects[*signingRequest]
 	Recognizers []Recognizer
-	Log         *slog.Logger
+	// Judge returns why somebody is not let in any more, or nil: what he asked with
+	// may have been taken back since.
+	Judge func(who *identity.Identity) error
+	Log   *slog.Logger
 }
 
 // Run works until ctx is done, and then returns nil.
@@ -83,6 +88,9 @@ func (c *Controller) sync(ctx context.Context, name string) error {
 		// is for a person to look at.
 		c.Log.WarnContext(ctx, "a request for a certificate cannot be read", "request", name, "err", err)
 		return nil
+	}
+	if err := c.Judge(signing.Asker(cached)); err != nil {
+		return &controller.Again{Reason: err.Error()}
 	}
 	var tried []string
 	for _, recognizer := range c.Recognizers {

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"gatehouse.dev/gatehouse/authz"
+	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/controller/controllertest"
 	"gatehouse.dev/gatehouse/internal/controller/csrapproving"
 )
@@ -76,6 +77,7 @@ func request(t *testing.T, name, user, commonName string, conditions ...certific
 func start(t *testing.T, store *controllertest.Store[*signingRequest], p *permissions) {
 	c := &csrapproving.Controller{
 		Requests: store.Informer(), Approval: store, Recognizers: csrapproving.Kubelets(p), Log: controllertest.Log(t),
+		Judge: func(*identity.Identity) error { return nil },
 	}
 	controllertest.Start(t, []cache.SharedIndexInformer{c.Requests}, c.Run)
 }

@@ -6,7 +6,6 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 
 	"gatehouse.dev/gatehouse/authz"
-	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/signing"
 )
 
@@ -35,25 +34,13 @@ func (k kubelet) Recognize(ctx context.Context, object *signingRequest, request 
 		return nil, "", nil
 	}
 	allowed, err := permitted(ctx, k.authorizer, &authz.Attributes{
-		User: requester(object), Verb: "create", IsResource: true, APIGroup: certificatesv1.GroupName, APIVersion: "*",
+		User: signing.Asker(object), Verb: "create", IsResource: true, APIGroup: certificatesv1.GroupName, APIVersion: "*",
 		Resource: "certificatesigningrequests", Subresource: k.subresource,
 	})
 	if err != nil || !allowed {
 		return nil, k.subresource, err
 	}
 	return &Approval{Reason: "AutoApproved", Message: k.message}, k.subresource, nil
-}
-
-// requester is who made a request, as the server wrote it down then.
-func requester(object *signingRequest) *identity.Identity {
-	id := &identity.Identity{Name: object.Spec.Username, UID: object.Spec.UID, Groups: object.Spec.Groups}
-	for key, values := range object.Spec.Extra {
-		if id.Extra == nil {
-			id.Extra = map[string][]string{}
-		}
-		id.Extra[key] = values
-	}
-	return id
 }
 
 func permitted(ctx context.Context, authorizer authz.Authorizer, a *authz.Attributes) (bool, error) {

@@ -17,6 +17,8 @@ type Own struct {
 	Authorizer authz.Authorizer
 	// Signers are those that approve by themselves.
 	Signers map[string]*signing.Signer
+	// Issued is as in [Renewals].
+	Issued func(ctx context.Context, digest string) (*signing.Held, error)
 }
 
 // Recognize implements [Recognizer].
@@ -25,10 +27,13 @@ func (o Own) Recognize(ctx context.Context, object *signingRequest, request *sig
 	if signer == nil || signer.Check(request) != nil {
 		return nil, "", nil
 	}
+	if over, err := o.continues(ctx, object, request, signer); err != nil || over {
+		return nil, "", err
+	}
 	domain, _, _ := strings.Cut(signer.Name, "/")
 	for _, name := range []string{signer.Name, domain + "/*"} {
 		allowed, err := permitted(ctx, o.Authorizer, &authz.Attributes{
-			User: requester(object), Verb: "auto-approve", IsResource: true, APIGroup: certificatesv1.GroupName, APIVersion: "*",
+			User: signing.Asker(object), Verb: "auto-approve", IsResource: true, APIGroup: certificatesv1.GroupName, APIVersion: "*",
 			Resource: "signers", Name: name,
 		})
 		if err != nil {
@@ -39,4 +44,16 @@ func (o Own) Recognize(ctx context.Context, object *signingRequest, request *sig
 		}
 	}
 	return nil, "auto-approve", nil
+}
+
+// continues reports whether a request continues a chain of renewals that ends one
+// day. Only [Renewals] approves that: or else the chain would go on for ever, each
+// certificate of it asking for the next one.
+func (o Own) continues(ctx context.Context, object *signingRequest, request *signing.Request, signer *signing.Signer) (bool, error) {
+	digest := signing.Presented(object)
+	if digest == "" || signer.Renewable == 0 {
+		return false, nil
+	}
+	held, err := o.Issued(ctx, digest)
+	return held.Precedes(request, signer.Name), err
 }

@@ -7,21 +7,8 @@ import (
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 
-	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/signing"
 )
-
-// A Held certificate is one that this server has issued, as it wrote it down.
-type Held struct {
-	Signer string
-	// First is when the first certificate of the chain was approved, and Holder
-	// what a renewal must be for: see [signing.Request.Holder].
-	First  time.Time
-	Holder string
-	// Identity is who is let in with it.
-	Identity *identity.Identity
-	Expires  time.Time
-}
 
 // Renewals recognizes requests of those who hold a certificate of the same
 // signer, for the very same subject, names and usages, and approves them until
@@ -37,11 +24,8 @@ type Renewals struct {
 	Signers map[string]*signing.Signer
 	// Issued returns a certificate by its digest, or nil if the server has not
 	// issued it, or has forgotten it.
-	Issued func(ctx context.Context, digest string) (*Held, error)
-	// Judge returns why somebody is not let in any more, or nil: the certificate
-	// may have been taken back since the request was made.
-	Judge func(who *identity.Identity) error
-	Log   *slog.Logger
+	Issued func(ctx context.Context, digest string) (*signing.Held, error)
+	Log    *slog.Logger
 }
 
 // Recognize implements [Recognizer].
@@ -56,20 +40,16 @@ func (r Renewals) Recognize(ctx context.Context, object *signingRequest, request
 	}
 	holder, err := request.Holder()
 	now := time.Now()
-	if err != nil || holder != held.Holder || object.Spec.Username != held.Identity.Name || !now.Before(held.Expires) {
+	if err != nil || holder != held.Holder || object.Spec.Username != held.User || !now.Before(held.Expires) {
 		return nil, "", nil
 	}
-	if _, err := signer.Latest(held.First, now); err != nil {
+	if _, err := signer.Latest(held.Since, now); err != nil {
 		r.Log.InfoContext(ctx, "a certificate is not renewed without a person", "request", object.Name, "signer", signer.Name, "user", object.Spec.Username, "err", err)
 		return nil, "", nil
 	}
-	if err := r.Judge(held.Identity); err != nil {
-		r.Log.WarnContext(ctx, "a certificate that was taken back is not renewed", "request", object.Name, "signer", signer.Name, "user", object.Spec.Username, "err", err)
-		return nil, "", nil
-	}
 	return &Approval{
-		Reason:  "Renewed",
+		Reason:  signing.RenewedReason,
 		Message: "Auto approving the renewal of a certificate by its holder.",
-		More:    []certificatesv1.CertificateSigningRequestCondition{signing.RenewedCondition(held.First, now)},
+		More:    []certificatesv1.CertificateSigningRequestCondition{signing.RenewedCondition(held.Since, now)},
 	}, "", nil
 }

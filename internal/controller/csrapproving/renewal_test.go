@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"reflect"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,13 +33,13 @@ func (f authorizerFunc) Authorize(ctx context.Context, a *authz.Attributes) (aut
 
 // verdict runs a controller over one request, and returns the reason of its
 // approval and the request.
-func verdict(t *testing.T, r *signingRequest, recognizers ...csrapproving.Recognizer) (string, *signingRequest) {
+func verdict(t *testing.T, r *signingRequest, judge func(*identity.Identity) error, recognizers ...csrapproving.Recognizer) (string, *signingRequest) {
 	t.Helper()
 	store := controllertest.NewStore[*signingRequest]("certificatesigningrequests")
 	if _, err := store.Create(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	c := &csrapproving.Controller{Requests: store.Informer(), Approval: store, Recognizers: recognizers, Log: controllertest.Log(t)}
+	c := &csrapproving.Controller{Requests: store.Informer(), Approval: store, Recognizers: recognizers, Judge: judge, Log: controllertest.Log(t)}
 	controllertest.Start(t, []cache.SharedIndexInformer{c.Requests}, c.Run)
 	got, err := store.Get(t.Context(), "", r.Name)
 	if err != nil {
@@ -56,9 +58,18 @@ func asked(t *testing.T, user, commonName, presented string) *signingRequest {
 	r := request(t, "r", user, commonName)
 	r.Spec.SignerName = own
 	if presented != "" {
-		r.Spec.Extra[signing.PresentedKey] = certificatesv1.ExtraValue{presented}
+		present(t, r, identity.Identity{Credential: identity.Credential{Method: identity.ClientCertificate, Digest: presented}})
 	}
 	return r
+}
+
+// present writes into a request what it was sent with.
+func present(t *testing.T, r *signingRequest, who identity.Identity) {
+	text, err := signing.AskedWith(&who)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Spec.Extra[signing.AskedWithKey] = certificatesv1.ExtraValue{text}
 }
 
 // Who holds a certificate may renew it, and nobody else, and not for ever.
@@ -66,7 +77,7 @@ func TestRenewals(t *testing.T) {
 	const total = 48 * time.Hour
 	for _, tt := range []struct {
 		name   string
-		change func(r *signingRequest, held *csrapproving.Held)
+		change func(r *signingRequest, held *signing.Held)
 		issued error
 		judge  error
 		after  time.Duration // since the first approval
@@ -76,25 +87,31 @@ func TestRenewals(t *testing.T) {
 		{"the holder, at the last moment", nil, nil, nil, total - 10*time.Minute, "Renewed"},
 		{"after the total lifetime", nil, nil, nil, total - 10*time.Minute + time.Second, ""},
 		{"long after the total lifetime", nil, nil, nil, 10 * total, ""},
-		{"sent without a certificate", func(r *signingRequest, _ *csrapproving.Held) { delete(r.Spec.Extra, signing.PresentedKey) }, nil, nil, time.Hour, ""},
-		{"sent with a certificate that is not known", func(r *signingRequest, _ *csrapproving.Held) {
-			r.Spec.Extra[signing.PresentedKey] = certificatesv1.ExtraValue{"other"}
+		{"sent without a certificate", func(r *signingRequest, _ *signing.Held) { delete(r.Spec.Extra, signing.AskedWithKey) }, nil, nil, time.Hour, ""},
+		{"sent with a certificate that is not known", func(r *signingRequest, _ *signing.Held) {
+			present(t, r, identity.Identity{Credential: identity.Credential{Method: identity.ClientCertificate, Digest: "other"}})
 		}, nil, nil, time.Hour, ""},
-		{"sent with two", func(r *signingRequest, _ *csrapproving.Held) {
-			r.Spec.Extra[signing.PresentedKey] = certificatesv1.ExtraValue{"mine", "mine"}
+		{"sent with two", func(r *signingRequest, _ *signing.Held) {
+			r.Spec.Extra[signing.AskedWithKey] = append(r.Spec.Extra[signing.AskedWithKey], r.Spec.Extra[signing.AskedWithKey]...)
 		}, nil, nil, time.Hour, ""},
-		{"a certificate of another signer", func(_ *signingRequest, h *csrapproving.Held) { h.Signer = another }, nil, nil, time.Hour, ""},
-		{"to a signer that does not renew", func(r *signingRequest, h *csrapproving.Held) { r.Spec.SignerName, h.Signer = another, another }, nil, nil, time.Hour, ""},
-		{"for another subject", func(_ *signingRequest, h *csrapproving.Held) { h.Holder = "another" }, nil, nil, time.Hour, ""},
-		{"for more usages", func(r *signingRequest, _ *csrapproving.Held) {
+		{"sent by a proxy", func(r *signingRequest, _ *signing.Held) {
+			present(t, r, identity.Identity{Credential: identity.Credential{Method: identity.FrontProxy, Digest: "mine"}})
+		}, nil, nil, time.Hour, ""},
+		{"sent as somebody else", func(r *signingRequest, _ *signing.Held) {
+			present(t, r, identity.Identity{Impersonator: &identity.Identity{Name: "root"}, Credential: identity.Credential{Method: identity.ClientCertificate, Digest: "mine"}})
+		}, nil, nil, time.Hour, ""},
+		{"a certificate of another signer", func(_ *signingRequest, h *signing.Held) { h.Signer = another }, nil, nil, time.Hour, ""},
+		{"to a signer that does not renew", func(r *signingRequest, h *signing.Held) { r.Spec.SignerName, h.Signer = another, another }, nil, nil, time.Hour, ""},
+		{"for another subject", func(_ *signingRequest, h *signing.Held) { h.Holder = "another" }, nil, nil, time.Hour, ""},
+		{"for more usages", func(r *signingRequest, _ *signing.Held) {
 			r.Spec.Usages = append(r.Spec.Usages, certificatesv1.UsageServerAuth)
 		}, nil, nil, time.Hour, ""},
-		{"as another user", func(r *signingRequest, _ *csrapproving.Held) { r.Spec.Username = "root" }, nil, nil, time.Hour, ""},
-		{"when it has expired", func(_ *signingRequest, h *csrapproving.Held) { h.Expires = time.Now() }, nil, nil, time.Hour, ""},
-		{"first issued in the future", func(_ *signingRequest, h *csrapproving.Held) { h.First = time.Now().Add(time.Hour) }, nil, nil, time.Hour, ""},
+		{"as another user", func(r *signingRequest, _ *signing.Held) { r.Spec.Username = "root" }, nil, nil, time.Hour, ""},
+		{"when it has expired", func(_ *signingRequest, h *signing.Held) { h.Expires = time.Now() }, nil, nil, time.Hour, ""},
+		{"first issued in the future", func(_ *signingRequest, h *signing.Held) { h.Since = time.Now().Add(time.Hour) }, nil, nil, time.Hour, ""},
 		{"when it was taken back", nil, nil, errors.New("revoked"), time.Hour, ""},
 		{"when the register is away", nil, errors.New("away"), nil, time.Hour, ""},
-		{"denied", func(r *signingRequest, _ *csrapproving.Held) {
+		{"denied", func(r *signingRequest, _ *signing.Held) {
 			r.Status.Conditions = []certificatesv1.CertificateSigningRequestCondition{{Type: certificatesv1.CertificateDenied, Status: "True"}}
 		}, nil, nil, time.Hour, ""},
 	} {
@@ -111,29 +128,33 @@ func TestRenewals(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				held := &csrapproving.Held{Signer: own, First: first, Holder: holder, Identity: &identity.Identity{Name: "jane"}, Expires: time.Now().Add(time.Minute)}
+				held := &signing.Held{Signer: own, Since: first, Holder: holder, User: "jane", Expires: time.Now().Add(time.Minute)}
 				if tt.change != nil {
 					tt.change(r, held)
 				}
-				got, after := verdict(t, r, csrapproving.Renewals{
+				judge := func(who *identity.Identity) error {
+					if want := signing.Asker(r); !reflect.DeepEqual(who, want) {
+						t.Errorf("%+v is judged, want %+v", who, want)
+					}
+					return tt.judge
+				}
+				got, after := verdict(t, r, judge, csrapproving.Renewals{
 					Signers: map[string]*signing.Signer{own: {Name: own, Renewable: total}},
-					Issued: func(_ context.Context, digest string) (*csrapproving.Held, error) {
+					Issued: func(_ context.Context, digest string) (*signing.Held, error) {
 						if digest != "mine" {
 							return nil, tt.issued
 						}
 						return held, tt.issued
 					},
-					Judge: func(who *identity.Identity) error {
-						if who != held.Identity {
-							t.Error("somebody else is judged")
-						}
-						return tt.judge
-					},
 					Log: controllertest.Log(t),
 				})
-				since, renewed := signing.RenewedSince(after)
-				if got != tt.want || renewed != (tt.want != "") || renewed && !since.Equal(first) {
-					t.Errorf("approved for %q, want %q; renewed %v since %v", got, tt.want, renewed, since)
+				if got != tt.want || signing.IsRenewal(after) != (tt.want != "") {
+					t.Errorf("approved for %q, want %q; renewed %v", got, tt.want, signing.IsRenewal(after))
+				}
+				for _, c := range after.Status.Conditions {
+					if c.Type == signing.Renewed && !c.LastTransitionTime.Time.Equal(first) {
+						t.Errorf("renewed since %v, want %v", c.LastTransitionTime, first)
+					}
 				}
 			})
 		})
@@ -147,10 +168,14 @@ func TestOwnSigners(t *testing.T) {
 	if len(mistakes) > 0 {
 		t.Fatal(mistakes)
 	}
-	signer := &signing.Signer{Name: own, Rules: rules, Reserved: func() map[[sha256.Size]byte]string { return nil }}
+	signer := &signing.Signer{Name: own, Rules: rules, Renewable: time.Hour, Reserved: func() map[[sha256.Size]byte]string { return nil }}
 	for _, tt := range []struct {
 		name, may, commonName, signer, want string
 	}{
+		{"sent with a certificate of another signer", "auto-approve signers " + own + " with another", "jane", own, "AutoApproved"},
+		{"sent with one of the signer, which would go on for ever", "auto-approve signers " + own + " with mine", "jane", own, ""},
+		{"sent with one, and the register is away", "auto-approve signers " + own + " with away", "jane", own, ""},
+		{"taken back", "auto-approve signers " + own + " with revoked", "jane", own, ""},
 		{"permitted", "auto-approve signers " + own, "jane", own, "AutoApproved"},
 		{"permitted in the domain", "auto-approve signers example.com/*", "jane", own, "AutoApproved"},
 		{"not permitted", "", "jane", own, ""},
@@ -162,18 +187,37 @@ func TestOwnSigners(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := asked(t, "jane", tt.commonName, "")
+				may, with, _ := strings.Cut(tt.may, " with ")
+				r := asked(t, "jane", tt.commonName, with)
 				r.Spec.SignerName = tt.signer
-				may := authorizerFunc(func(_ context.Context, a *authz.Attributes) (authz.Answer, error) {
-					if tt.may == "error" {
+				authorizer := authorizerFunc(func(_ context.Context, a *authz.Attributes) (authz.Answer, error) {
+					if may == "error" {
 						return authz.Answer{}, errors.New("away")
 					}
-					if a.User.Name == "jane" && tt.may == a.Verb+" "+a.Resource+" "+a.Name {
+					if a.User.Name == "jane" && may == a.Verb+" "+a.Resource+" "+a.Name {
 						return authz.Answer{Verdict: authz.Allow}, nil
 					}
 					return authz.Answer{}, nil
 				})
-				if got, _ := verdict(t, r, csrapproving.Own{Authorizer: may, Signers: map[string]*signing.Signer{own: signer}}); got != tt.want {
+				judge := func(who *identity.Identity) error {
+					if who.Credential.Digest == "revoked" {
+						return errors.New("revoked")
+					}
+					return nil
+				}
+				recognizer := csrapproving.Own{
+					Authorizer: authorizer, Signers: map[string]*signing.Signer{own: signer},
+					Issued: func(_ context.Context, digest string) (*signing.Held, error) {
+						switch digest {
+						case "mine":
+							return &signing.Held{Signer: own, User: "jane"}, nil
+						case "another":
+							return &signing.Held{Signer: another, User: "jane"}, nil
+						}
+						return nil, errors.New("away")
+					},
+				}
+				if got, _ := verdict(t, r, judge, recognizer); got != tt.want {
 					t.Errorf("approved for %q, want %q", got, tt.want)
 				}
 			})

@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
+	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/controller/controllertest"
 	"gatehouse.dev/gatehouse/internal/controller/csrsigning"
 	"gatehouse.dev/gatehouse/internal/pki"
@@ -43,8 +44,41 @@ type world struct {
 	mu       sync.Mutex
 	counts   map[string]int
 	recorded []string
-	// record and authority fail with these.
-	recording, signing error
+	// record and authority fail with these, and so does looking for a certificate
+	// that is held, and for what was revoked.
+	recording, signing, holding, following error
+	// held are certificates by their digests, and revoked who is not let in, by the
+	// ID of his credential. When it is known what was revoked, following is called.
+	held    map[string]*signing.Held
+	revoked map[string]bool
+	follow  func()
+	issued  []*csrsigning.Issued
+	keys    map[string]claimed
+}
+
+// claimed is whose a key is, and until when.
+type claimed struct {
+	subject string
+	until   time.Time
+}
+
+func (w *world) judge(who *identity.Identity) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.revoked[who.Credential.ID] {
+		return errors.New("revocation of " + who.Credential.ID)
+	}
+	return nil
+}
+
+func (w *world) claim(_ context.Context, key, subject string, until time.Time) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c, ok := w.keys[key]; ok && c.subject != subject && !time.Now().After(c.until) {
+		return false, nil
+	}
+	w.keys[key] = claimed{subject, until}
+	return true, nil
 }
 
 func bubble(t *testing.T, test func(w *world)) {
@@ -55,12 +89,12 @@ func bubble(t *testing.T, test func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		// The clock of a bubble begins in the past, before the authority.
 		time.Sleep(time.Until(ca.Certificate().NotAfter.AddDate(-9, 0, 0)))
-		w := &world{t: t, store: controllertest.NewStore[*signingRequest]("certificatesigningrequests"), counts: map[string]int{}}
+		w := &world{t: t, store: controllertest.NewStore[*signingRequest]("certificatesigningrequests"), counts: map[string]int{}, revoked: map[string]bool{}, keys: map[string]claimed{}}
 		rules, _ := signing.KubernetesRules(client)
 		w.c = &csrsigning.Controller{
 			Requests: w.store.Informer(), Status: w.store, Log: controllertest.Log(t),
 			Signers: []*signing.Signer{{
-				Name: client, Lifetime: 24 * time.Hour, Rules: rules,
+				Name: client, Lifetime: 24 * time.Hour, Renewable: 48 * time.Hour, Rules: rules,
 				Authority: func() (signing.Authority, error) {
 					w.mu.Lock()
 					defer w.mu.Unlock()
@@ -72,7 +106,22 @@ func bubble(t *testing.T, test func(w *world)) {
 				w.mu.Lock()
 				defer w.mu.Unlock()
 				w.recorded = append(w.recorded, issued.Certificate.SerialNumber.String())
+				w.issued = append(w.issued, issued)
 				return w.recording
+			},
+			Held: func(_ context.Context, digest string) (*signing.Held, error) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				return w.held[digest], w.holding
+			},
+			Judge: w.judge, Claim: w.claim,
+			Follow: func(context.Context) error {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				if w.follow != nil {
+					w.follow()
+				}
+				return w.following
 			},
 			Count: func(_, result string) {
 				w.mu.Lock()
@@ -232,6 +281,30 @@ func TestReusedKey(t *testing.T) {
 		w.ask("later", "root", key, nil, approved)
 		if got, _ := w.outcome("later"); got != "issued" {
 			t.Errorf("when it has ended: %q", got)
+		}
+	})
+}
+
+// Of two requests for one key that are signed at once, one is.
+func TestReusedKeyAtOnce(t *testing.T) {
+	bubble(t, func(w *world) {
+		key := newKey(t)
+		for _, name := range []string{"jane", "joe", "root", "walter"} {
+			w.ask(name, name, key, nil, approved)
+		}
+		w.start()
+		issued := 0
+		for _, name := range []string{"jane", "joe", "root", "walter"} {
+			switch got, _ := w.outcome(name); got {
+			case "issued":
+				issued++
+			case "SignerValidationFailure: the key is already certified for another subject: make a new one":
+			default:
+				t.Errorf("%s: %q", name, got)
+			}
+		}
+		if issued != 1 {
+			t.Errorf("the key is certified for %d subjects", issued)
 		}
 	})
 }

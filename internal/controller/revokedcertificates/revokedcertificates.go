@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"k8s.io/client-go/tools/cache"
@@ -52,7 +53,9 @@ type Controller struct {
 	// Find returns the certificate that a Revocation names, or nil if it was not
 	// issued here.
 	Find func(context.Context, *v1alpha1.RevocationSpec) (*Certificate, error)
-	Log  *slog.Logger
+	// Chain returns the certificates that were renewed from one another.
+	Chain func(ctx context.Context, chain string) ([]Certificate, error)
+	Log   *slog.Logger
 }
 
 // A key stands for all lists.
@@ -86,7 +89,7 @@ func (c *Controller) sync(ctx context.Context, _ key) error {
 		if !ok || r.Spec.Certificate == nil {
 			continue
 		}
-		if err := c.place(ctx, r, revoked); err != nil {
+		if err := errors.Join(c.place(ctx, r, revoked), c.placeChain(ctx, r, revoked)); err != nil {
 			return fmt.Errorf("revocation %s: %w", r.Name, err)
 		}
 	}
@@ -128,6 +131,28 @@ func (c *Controller) place(ctx context.Context, r *v1alpha1.Revocation, revoked 
 		if issuer == a.Issuer || issuer == "" && named.Issuer == a.Subject {
 			revoked[i] = append(revoked[i], entry)
 		}
+	}
+	return nil
+}
+
+// placeChain puts the certificates on the lists that were renewed from the one
+// that a Revocation names, and those that this was renewed from. What is issued
+// was recorded before it was known who is revoked, so none of them is missed.
+func (c *Controller) placeChain(ctx context.Context, r *v1alpha1.Revocation, revoked [][]crl.Revoked) error {
+	if r.Spec.Certificate.Chain == "" {
+		return nil
+	}
+	all, err := c.Chain(ctx, r.Spec.Certificate.Chain)
+	if err != nil {
+		return err
+	}
+	for _, found := range all {
+		serial, ok := crl.ParseSerial(found.Serial)
+		i := slices.IndexFunc(c.Authorities, func(a Authority) bool { return a.Issuer == found.Issuer })
+		if !ok || i < 0 {
+			continue
+		}
+		revoked[i] = append(revoked[i], crl.Revoked{Serial: serial, At: r.CreationTimestamp.Time, Reason: code(r.Spec.Reason), Ends: found.Ends})
 	}
 	return nil
 }

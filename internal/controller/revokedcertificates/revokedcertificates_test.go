@@ -82,6 +82,16 @@ func lists(t *testing.T) {
 			return nil, nil
 		},
 	}
+	c.Chain = func(_ context.Context, chain string) ([]revokedcertificates.Certificate, error) {
+		if chain != "7b" {
+			return nil, nil
+		}
+		end := time.Now().Add(time.Hour)
+		return []revokedcertificates.Certificate{
+			{Issuer: "X509SHA256=1", Serial: "7b01", Ends: end}, {Issuer: "X509SHA256=1", Serial: "7b02", Ends: end}, {Issuer: "X509SHA256=2", Serial: "7b03", Ends: end},
+			{Issuer: "X509SHA256=3", Serial: "7b04", Ends: end}, {Issuer: "X509SHA256=1", Serial: "-1", Ends: end},
+		}, nil
+	}
 	controllertest.Start(t, []cache.SharedIndexInformer{informer}, c.Run)
 	for i, s := range []spec{
 		{Certificate: named(v1alpha1.RevokedCertificate{Issuer: "CN=one,O=example", SerialNumber: "1"}), Reason: v1alpha1.ReasonKeyCompromise},
@@ -95,6 +105,8 @@ func lists(t *testing.T) {
 		{Certificate: named(v1alpha1.RevokedCertificate{Issuer: "CN=one,O=example", SerialNumber: "5", TBSSHA256: digest("a")})}, // the digest says whose it is
 		// The register knows when it ends, and somebody else says that it has.
 		{Certificate: named(v1alpha1.RevokedCertificate{Issuer: "CN=one,O=example", SerialNumber: "7"}), CredentialExpiresAt: &metav1.Time{Time: time.Now().Add(-time.Hour)}},
+		// With all that was renewed from it, also by another CA since.
+		{Certificate: named(v1alpha1.RevokedCertificate{Issuer: "CN=one,O=example", SerialNumber: "7b01", Chain: "7b"}), Reason: v1alpha1.ReasonKeyCompromise},
 		{User: "jane"}, {Issuer: "X509SHA256=1"}, {Key: &v1alpha1.RevokedKey{ID: "k"}}, {Group: "dev"},
 	} {
 		if _, err := store.Create(t.Context(), &v1alpha1.Revocation{
@@ -103,15 +115,15 @@ func lists(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	becomes(t, one, "1:1 2:6 7:0")
-	becomes(t, two, "170:0 170:4 2:0")
+	becomes(t, one, "1:1 2:6 31489:1 31489:1 31490:1 7:0")
+	becomes(t, two, "170:0 170:4 2:0 31491:1")
 	for i := range 4 {
 		if err := store.Delete(t.Context(), "", fmt.Sprintf("r-%d", i), metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	becomes(t, one, "7:0")
-	becomes(t, two, "170:0")
+	becomes(t, one, "31489:1 31489:1 31490:1 7:0")
+	becomes(t, two, "170:0 31491:1")
 	// A list that gets old is looked at, and a failure is tried again.
 	_, before := one.state()
 	time.Sleep(11 * time.Minute)

@@ -69,6 +69,8 @@ type Refusal struct {
 	// RequestID is by what gatehouse explain finds out why; "" if the server has
 	// given none.
 	RequestID string
+	// Fields are those of the object that was sent that the server names.
+	Fields []string
 }
 
 func (r *Refusal) Error() string { return r.Message }
@@ -138,6 +140,11 @@ func read(response *http.Response, into any) error {
 			status.Message = "the server answers " + response.Status
 		}
 		refusal.Message = status.Message
+		if status.Details != nil {
+			for _, cause := range status.Details.Causes {
+				refusal.Fields = append(refusal.Fields, cause.Field)
+			}
+		}
 		return refusal
 	}
 	if err := json.Unmarshal(text, into); err != nil {

@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -109,12 +110,26 @@ func certificate(c *v1alpha1.RevokedCertificate, at *field.Path) field.ErrorList
 		errs = append(errs, distinguishedName(c.Issuer, at.Child("issuer"))...)
 	}
 	if c.SerialNumber != "" {
-		if n, ok := new(big.Int).SetString(c.SerialNumber, 16); !ok || n.Text(16) != c.SerialNumber || len(c.SerialNumber) > 64 {
-			errs = append(errs, field.Invalid(at.Child("serialNumber"), c.SerialNumber, "must be in lower-case hexadecimal, without colons and leading zeros"))
-		}
+		errs = append(errs, hexadecimal(c.SerialNumber, at.Child("serialNumber"))...)
+	}
+	switch renewals := []v1alpha1.RevokedRenewals{v1alpha1.RenewalsKept, v1alpha1.RenewalsRevoked}; {
+	case c.Renewals != "" && !slices.Contains(renewals, c.Renewals):
+		errs = append(errs, field.NotSupported(at.Child("renewals"), c.Renewals, renewals))
+	case c.Renewals == v1alpha1.RenewalsKept && c.Chain != "":
+		errs = append(errs, field.Forbidden(at.Child("chain"), "names the renewals that are to be kept"))
+	case c.Chain != "":
+		errs = append(errs, hexadecimal(c.Chain, at.Child("chain"))...)
 	}
 	errs = append(errs, digest(c.TBSSHA256, at.Child("tbsSHA256"))...)
 	return append(errs, digest(c.SHA256, at.Child("sha256"))...)
+}
+
+// hexadecimal refuses a number that is not written as it is compared.
+func hexadecimal(number string, at *field.Path) field.ErrorList {
+	if n, ok := new(big.Int).SetString(number, 16); !ok || n.Text(16) != number || len(number) > 64 {
+		return field.ErrorList{field.Invalid(at, number, "must be in lower-case hexadecimal, without colons and leading zeros")}
+	}
+	return nil
 }
 
 // distinguishedName refuses the other usual ways to write a subject, which would
