@@ -4,7 +4,7 @@
 // by more than the noise of the measurement.
 //
 // Everything but start-up is processor time of one core (GOMAXPROCS=1). Nothing
-// but start-up touches the network.
+// but start-up and services that are in the way touches the network.
 package main
 
 import (
@@ -22,7 +22,7 @@ import (
 )
 
 func main() {
-	only := flag.String("only", "", "a regular expression of the `sections` to run: door, authn, rbac, node, change, revocation, start")
+	only := flag.String("only", "", "a regular expression of the `sections` to run: door, authn, beside, rbac, node, change, revocation, start")
 	flag.Parse()
 	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
 	missed, err := run(*only)
@@ -53,6 +53,7 @@ func run(only string) ([]string, error) {
 		{"start", startUp, true},
 		{"door", frontDoor, false},
 		{"authn", credentials, false},
+		{"beside", beside, false},
 		{"rbac", decisions, false},
 		{"node", nodeDecisions, false},
 		{"change", changes, false},

@@ -8,32 +8,20 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authn/bootstrap"
 	"gatehouse.dev/gatehouse/authn/clientcert"
 	"gatehouse.dev/gatehouse/authn/password"
 	"gatehouse.dev/gatehouse/authn/verified"
-	"gatehouse.dev/gatehouse/authn/webhook"
 	"gatehouse.dev/gatehouse/bench/measure"
 )
 
-const (
-	// hanging is how many tokens a webhook is asked about and does not answer, and
-	// perToken how many requests wait for each of them.
-	hanging, perToken = 256, 2
-	// disturbed is what another method may cost meanwhile, in parts of what it
-	// costs in peace.
-	disturbed = 1.1
-	// bootstrapToken is one of the right form.
-	bootstrapToken = "abcdef.0123456789abcdef"
-)
+// bootstrapToken is one of the right form.
+const bootstrapToken = "abcdef.0123456789abcdef"
 
-// others measures the ways in that have no peer among upstream's packages, what is
-// not remembered of a certificate, and whether a webhook that hangs is felt.
+// others measures the ways in that have no peer among upstream's packages, and what
+// is not remembered of a certificate.
 func (b *booth) others(t *measure.Table) error {
 	t.Section("Other ways in (beside them: what they should cost the same as)")
 	if err := b.passwords(t); err != nil {
@@ -42,10 +30,7 @@ func (b *booth) others(t *measure.Table) error {
 	if err := b.joining(t); err != nil {
 		return fmt.Errorf("bootstrap token: %w", err)
 	}
-	if err := b.newCertificate(t); err != nil {
-		return fmt.Errorf("new certificate: %w", err)
-	}
-	return b.beside(t)
+	return b.newCertificate(t)
 }
 
 // passwords measures one that is remembered, and a wrong one, which has to cost
@@ -157,60 +142,3 @@ func (b *booth) newCertificate(t *measure.Table) error {
 }
 
 var errWrong = errors.New("wrong answer")
-
-// beside measures other methods while many tokens wait for a webhook that does not
-// answer, and without it.
-func (b *booth) beside(t *measure.Table) error {
-	var asked atomic.Int64
-	hook, err := webhook.New(webhook.Config{Version: "v1", Audiences: []string{issuer}, TTL: time.Minute,
-		Ask: func(ctx context.Context, _ []byte, _ func([]byte) error) error {
-			asked.Add(1)
-			<-ctx.Done()
-			return ctx.Err()
-		}})
-	if err != nil {
-		return err
-	}
-	file, static, err := b.staticTokens(atOnce)
-	if err != nil {
-		return err
-	}
-	quiet, busy := &booth{}, &booth{}
-	if quiet.ours, err = b.buildOurs(file, 1, 4*population); err != nil {
-		return err
-	}
-	if busy.ours, err = b.buildOurs(file, 1, 4*population, hook); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var waiting sync.WaitGroup
-	for i := range hanging * perToken {
-		r := bearing([]string{fmt.Sprintf("hangs-%d", i/perToken)})(0).WithContext(ctx)
-		waiting.Go(func() { _, _ = busy.ours.Authenticate(r) })
-	}
-	defer waiting.Wait()
-	defer cancel()
-	for asked.Load() < hanging {
-		time.Sleep(time.Millisecond)
-	}
-	people, err := b.es.signMany(atOnce, personClaims(issuerURL(0)))
-	if err != nil {
-		return err
-	}
-	for _, c := range []struct {
-		name string
-		ask  func() func(int) *http.Request
-	}{
-		{"static token", func() func(int) *http.Request { return bearing(static) }},
-		{"JWT, remembered", func() func(int) *http.Request { return bearing(texts(people)) }},
-		{"client certificate, new connection", func() func(int) *http.Request { return with(b.esCert, nil, true) }},
-	} {
-		during, before, ratio := measure.Both(busy.askOurs(c.ask()), quiet.askOurs(c.ask()))
-		over := measure.Exceeds(ratio.Value, ratio.Noise, disturbed)
-		t.Alone(fmt.Sprintf("%s, while %d tokens wait for a webhook", c.name, hanging),
-			fmt.Sprintf("%s (%s in peace)", measure.Show(during.CPU), measure.Show(before.CPU)), over, fmt.Sprintf("%.3g of it", disturbed))
-	}
-	calls := asked.Load()
-	t.Alone(fmt.Sprintf("calls to the webhook for %d requests", hanging*perToken), fmt.Sprint(calls), calls > hanging, fmt.Sprint(hanging))
-	return nil
-}
