@@ -52,7 +52,10 @@ func (g *generator) odd(usual any, trait string, others ...any) any {
 func (g *generator) next() credential {
 	g.traits = map[string]bool{}
 	payload := g.payload()
-	key := g.provider.Keys[g.IntN(len(g.provider.Keys))]
+	key := g.provider.Keys[0] // the quickest to sign and to verify with
+	if g.IntN(48) == 0 {
+		key = g.provider.Keys[g.IntN(len(g.provider.Keys))]
+	}
 	header := g.header(&key)
 	return credential{g.form(key.Sign(g.t, []byte(header), []byte(payload))), g.traits}
 }
