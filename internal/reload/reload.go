@@ -74,8 +74,8 @@ type Reader func(path string) ([]byte, error)
 // Open reads the file at path. Parse makes the value of its content; its errors
 // must not repeat secrets. Notify, which may be nil, is called after each later
 // attempt that changed something: with nil when there is another value, or with
-// the problem, which names the file. [File.Status] counts an attempt when notify
-// has returned, so that what is counted is in force everywhere.
+// the problem, which names the file. [File.Status] counts a good content when
+// notify has returned, so that what is counted is in force everywhere.
 func Open[T any](path string, parse func([]byte) (T, error), notify func(error)) (*File[T], error) {
 	return OpenSet(path, func(text []byte, _ Reader) (T, error) { return parse(text) }, notify)
 }
@@ -108,9 +108,16 @@ func (f *File[T]) Check() {
 	first := f.value.Load() == nil
 	status := f.Status()
 	changed := f.check(&status)
+	if status.Problem != nil { // nothing has to come into force before it counts
+		f.tell(status)
+	}
 	if changed && !first && f.notify != nil {
 		f.notify(status.Problem)
 	}
+	f.tell(status)
+}
+
+func (f *File[T]) tell(status Status) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.status = status

@@ -164,8 +164,8 @@ func TestRunSeesRename(t *testing.T) {
 	<-done
 }
 
-// An attempt is counted when it is in force: who waits for the count may rely on
-// what notify does.
+// A good content is counted when it is in force: who waits for the count may rely
+// on what notify does. A bad one puts nothing in force, and is known at once.
 func TestCountedWhenInForce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	write(t, path, "one")
@@ -179,7 +179,7 @@ func TestCountedWhenInForce(t *testing.T) {
 		write(t, path, text)
 		f.Check()
 	}
-	if len(during) != 3 || during[0].Successes != 1 || during[1].Failures != 0 || during[2].Problem == nil {
+	if len(during) != 3 || during[0].Successes != 1 || during[1].Failures != 1 || during[1].Problem == nil || during[2].Problem == nil {
 		t.Errorf("while notify ran: %+v", during)
 	}
 	if got := f.Status(); got != (reload.Status{Successes: 3, Failures: 1}) {
