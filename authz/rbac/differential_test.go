@@ -21,12 +21,12 @@ import (
 
 // TestDifferential feeds random changes to an index and to the naive evaluator
 // and compares decisions and reasons, and again with an index made at once.
-// GATEHOUSE_NIGHTLY makes it thirty times as long. Worlds have nothing to do
+// GATEHOUSE_NIGHTLY makes it ten times as long. Worlds have nothing to do
 // with each other, so as many are tried at a time as there are processors.
 func TestDifferential(t *testing.T) {
 	worlds := 80
 	if os.Getenv("GATEHOUSE_NIGHTLY") == "1" {
-		worlds *= 30
+		worlds *= 10
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

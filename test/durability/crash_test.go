@@ -11,7 +11,7 @@ import (
 
 const (
 	rounds        = 20
-	roundsNightly = 200
+	roundsNightly = 100
 	// minAcked is how many writes a round must have acknowledged before the
 	// server is killed, for the round to count.
 	minAcked = 100

@@ -73,7 +73,7 @@ func TestSiege(t *testing.T) {
 		c.sendBehind(siege.Order{Role: "slow", Sources: []string{"127.0.0.3"}, Count: 300}),
 		c.sendBehind(siege.Order{Role: "bombs", Sources: []string{"127.0.0.4"}, Count: 8}),
 	}
-	c.last(t, length(15*time.Second, 3*time.Minute))
+	c.last(t, length(15*time.Second, 2*time.Minute))
 
 	judge(t, "honest caller", honest)
 	judge(t, "honest caller among liars", neighbour)
