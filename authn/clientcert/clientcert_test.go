@@ -418,7 +418,7 @@ var whys = []struct{ text, why string }{
 	{" is after ", "expired: not after"},
 	{"is a CA certificate", "unsuitable: kind of certificate"},
 	{"itself in the CA bundle", "unsuitable: kind of certificate"},
-	{"UID", "nobody: common name (CN)"},
+	{"UID", "malformed: UID"},
 	{"no common name", "nobody: common name (CN)"},
 	{"at most", "malformed: size"},
 }

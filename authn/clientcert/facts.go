@@ -19,7 +19,8 @@ const (
 	mendChain   = "get a certificate from a CA in %s, send its intermediates behind it, or put its CA into that file"
 	mendUsage   = "get a certificate whose extended key usage has client authentication, or that has none"
 	mendForm    = "get a certificate that keeps to RFC 5280: gatehouse token inspect shows what is in this one"
-	mendName    = "get a certificate whose subject has a common name, which is the user, and at most one UID"
+	mendName    = "get a certificate whose subject has a common name, which is the user"
+	mendUID     = "get a certificate whose subject has no UID (1.3.6.1.4.1.57683.2), or one that is a text"
 )
 
 // A sizeError is about what is too large to be looked at.
@@ -99,7 +100,7 @@ func (t trial) unnamed(err error) error {
 	return authn.Explained(err, kind, func() authn.Facts {
 		last := authn.FactsOf(err).Checks
 		if len(last) == 0 {
-			last = []authn.Check{{What: "common name (CN)", Got: t.certs[0].Subject.CommonName, Want: "a user name, and at most one UID"}}
+			last = []authn.Check{{What: "common name (CN)", Got: t.certs[0].Subject.CommonName, Want: "a user name"}}
 		}
 		return authn.Facts{Checks: append(t.checks("", nil), last...), Mend: mend}
 	})

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/identity"
 )
 
@@ -30,7 +31,9 @@ func identify(leaf *x509.Certificate) (*identity.Identity, error) {
 	}
 	uid, err := parseUID(leaf)
 	if err != nil {
-		return nil, err
+		return nil, authn.Explained(err, authn.Malformed, func() authn.Facts {
+			return authn.Facts{Checks: []authn.Check{{What: "UID", Got: err.Error(), Want: "at most one, which is a text and not empty"}}, Mend: mendUID}
+		})
 	}
 	groups := slices.DeleteFunc(slices.Clone(leaf.Subject.Organization), func(g string) bool { return g == "" })
 	return &identity.Identity{

@@ -16,6 +16,7 @@ import (
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authn/password"
+	"gatehouse.dev/gatehouse/test/ladder"
 )
 
 var (
@@ -369,20 +370,25 @@ func TestMostInside(t *testing.T) {
 // may be a password in the wrong place.
 func TestRefusals(t *testing.T) {
 	a := jane(t)
-	for _, tt := range []struct{ name, password, want string }{
-		{"jane", "hunter2", `wrong password of user "jane" (`},
-		{"hunter2", "jane", "no password file has this user name"},
+	for _, tt := range []struct{ name, password, want, why string }{
+		{"jane", "hunter2", `wrong password of user "jane" (`, "bad-proof: "},
+		{"jane", "", "the password is empty", "malformed: "},
+		{"hunter2", "jane", "no password file has this user name", "unknown: "},
+		{"", "right", "the user name is empty", "malformed: "},
 	} {
 		_, err := a.Authenticate(login(t.Context(), tt.name, tt.password))
 		if err == nil || errors.Is(err, authn.ErrNoCredential) || !strings.HasPrefix(err.Error(), "Password: "+tt.want) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+		}
+		if why := ladder.Why(t, err); why != tt.why {
+			t.Errorf("%v is explained by %q, want %q", err, why, tt.why)
 		}
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	for range 100 { // or it was compared in time
 		_, err := a.Authenticate(login(ctx, "jane", "right"))
-		if err != nil && (errors.Is(err, authn.ErrNoCredential) || !strings.Contains(err.Error(), "not looked at")) {
+		if err != nil && (errors.Is(err, authn.ErrNoCredential) || !strings.Contains(err.Error(), "not looked at") || ladder.Why(t, err) != "throttled: ") {
 			t.Errorf("a request whose client is gone: %v", err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -121,7 +122,8 @@ func (v *Verifier) judge(s *status, token string, asked []string) (*authn.Result
 // checkNames refuses who is nobody, or somebody of Kubernetes itself.
 func (v *Verifier) checkNames(s *status) error {
 	if s.User.Username == "" {
-		return authn.Refuse(identity.Webhook, authn.Nobody, "the webhook accepts the token without saying whose it is")
+		return refuse(authn.Nobody, "the webhook accepts the token without saying whose it is",
+			authn.Check{What: "user name", Want: "one that is not empty"}, "have the webhook fill in status.user.username")
 	}
 	for i, name := range append([]string{s.User.Username}, s.User.Groups...) {
 		what := "group"
@@ -134,7 +136,8 @@ func (v *Verifier) checkNames(s *status) error {
 			continue
 		}
 		if strings.ContainsRune(name, utf8.RuneError) {
-			return authn.Refuse(identity.Webhook, authn.Unsuitable, "the webhook gives a "+what+" that is no Unicode")
+			return refuse(authn.Unsuitable, "the webhook gives a "+what+" that is no Unicode",
+				authn.Check{What: what, Got: strconv.QuoteToASCII(name), Want: "one in UTF-8"}, "have the webhook give another name")
 		}
 		if !v.mayName(name) {
 			return &authn.Refusal{
@@ -166,4 +169,9 @@ func reason(text, token string) string {
 		text = strings.ToValidUTF8(text[:maxReason], "") + "..."
 	}
 	return text
+}
+
+// refuse refuses what a webhook has answered.
+func refuse(kind authn.Kind, reason string, check authn.Check, mend string) error {
+	return &authn.Refusal{Method: identity.Webhook, Reason: reason, Facts: authn.Facts{Kind: kind, Checks: []authn.Check{check}, Mend: mend}}
 }

@@ -184,6 +184,9 @@ func TestJudge(t *testing.T) {
 				if method, kind := authn.Blame(err); err != nil && (kind != authn.Revoked || method != who.Credential.Method || !strings.Contains(err.Error(), "revocation r0: ") || errors.Is(err, authn.ErrNoCredential)) {
 					t.Errorf("%s: %v is of %s %s", name, err, method, kind)
 				}
+				if f := authn.FactsOf(err); err != nil && (f.Mend == "" || len(f.Checks) == 0 || f.Checks[len(f.Checks)-1].OK || !strings.Contains(f.Mend, " r0")) {
+					t.Errorf("%s: %v is explained by %+v", name, err, f)
+				}
 				if hits := revocation.Hits(revoke("a", tt.spec), who); hits != want[name] {
 					t.Errorf("%s: by itself: %t", name, hits)
 				}

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/internal/explain"
 	"gatehouse.dev/gatehouse/test/authority"
 )
 
@@ -91,45 +93,48 @@ func TestUnauthorized(t *testing.T) {
 	tests := []struct {
 		name string
 		credential
+		// METHOD KIND: WHAT of the last refusal in its explanation; "" where that
+		// depends on whether the token cleaner was there first.
+		why string
 	}{
-		{"expired certificate", credential{cert: ca.Sign(t, jane, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })}},
-		{"certificate of tomorrow", credential{cert: ca.Sign(t, jane, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(10 * time.Minute) })}},
-		{"certificate of a foreign CA of the same name", credential{cert: foreign.Sign(t, jane, nil)}},
-		{"certificate for servers", credential{cert: ca.Sign(t, jane, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })}},
-		{"certificate without a name", credential{cert: ca.Sign(t, pkix.Name{Organization: []string{"system:masters"}}, nil)}},
-		{"certificate with two UIDs", credential{cert: ca.Sign(t, pkix.Name{CommonName: "eve", ExtraNames: []pkix.AttributeTypeAndValue{kubernetesUID("a"), kubernetesUID("b")}}, nil)}},
+		{"expired certificate", credential{cert: ca.Sign(t, jane, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })}, "X509 expired: not after"},
+		{"certificate of tomorrow", credential{cert: ca.Sign(t, jane, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(10 * time.Minute) })}, "X509 not-yet-valid: not before"},
+		{"certificate of a foreign CA of the same name", credential{cert: foreign.Sign(t, jane, nil)}, "X509 untrusted: issuer"},
+		{"certificate for servers", credential{cert: ca.Sign(t, jane, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })}, "X509 unsuitable: extended key usage"},
+		{"certificate without a name", credential{cert: ca.Sign(t, pkix.Name{Organization: []string{"system:masters"}}, nil)}, "X509 nobody: common name (CN)"},
+		{"certificate with two UIDs", credential{cert: ca.Sign(t, pkix.Name{CommonName: "eve", ExtraNames: []pkix.AttributeTypeAndValue{kubernetesUID("a"), kubernetesUID("b")}}, nil)}, "X509 malformed: UID"},
 
-		{"unknown token", credential{token: "nobodys-t0ken"}},
-		{"longer token", credential{token: "joes-t0kenx"}},
-		{"shorter token", credential{token: "joes-t0ke"}},
-		{"token in another case", credential{token: "JOES-T0KEN"}},
+		{"unknown token", credential{token: "nobodys-t0ken"}, "Bearer unknown: "},
+		{"longer token", credential{token: "joes-t0kenx"}, "Bearer unknown: "},
+		{"shorter token", credential{token: "joes-t0ke"}, "Bearer unknown: "},
+		{"token in another case", credential{token: "JOES-T0KEN"}, "Bearer unknown: "},
 
 		{"expired token", credential{token: forge(key, header, func(c map[string]any) {
 			now := time.Now().Unix()
 			c["iat"], c["nbf"], c["exp"] = now-2*hour, now-2*hour, now-hour
-		})}},
-		{"token of tomorrow", credential{token: forge(key, header, set("nbf", time.Now().Unix()+hour))}},
-		{"token of a foreign key", credential{token: forge(authority.NewKey(t), header, nothing)}},
-		{"token of a foreign key without kid", credential{token: forge(authority.NewKey(t), map[string]any{"alg": "ES256"}, nothing)}},
-		{"token of another issuer", credential{token: forge(key, header, set("iss", "https://elsewhere.example.org"))}},
-		{"token for another audience", credential{token: forge(key, header, set("aud", []string{"elsewhere"}))}},
+		})}, "ServiceAccount expired: expiry (exp)"},
+		{"token of tomorrow", credential{token: forge(key, header, set("nbf", time.Now().Unix()+hour))}, "ServiceAccount not-yet-valid: not before (nbf)"},
+		{"token of a foreign key", credential{token: forge(authority.NewKey(t), header, nothing)}, "ServiceAccount bad-proof: signature"},
+		{"token of a foreign key without kid", credential{token: forge(authority.NewKey(t), map[string]any{"alg": "ES256"}, nothing)}, "ServiceAccount bad-proof: signature"},
+		{"token of another issuer", credential{token: forge(key, header, set("iss", "https://elsewhere.example.org"))}, "Bearer unknown: "},
+		{"token for another audience", credential{token: forge(key, header, set("aud", []string{"elsewhere"}))}, "ServiceAccount audience: audience (aud)"},
 		{"token of no account", credential{token: forge(key, header, set("kubernetes.io", map[string]any{
 			"namespace": "x", "serviceaccount": map[string]any{"name": "other", "uid": "u"},
-		}))}},
-		{"token without signature", credential{token: parts[0] + "." + parts[1] + "."}},
-		{"token with alg none", credential{token: strings.TrimRight(forge(key, map[string]any{"alg": "none"}, nothing), "=")}},
-		{"tampered payload", credential{token: parts[0] + "." + flip(parts[1]) + "." + parts[2]}},
-		{"tampered header", credential{token: flip(parts[0]) + "." + parts[1] + "." + parts[2]}},
-		{"tampered signature", credential{token: parts[0] + "." + parts[1] + "." + flip(parts[2])}},
-		{"payload of another token", credential{token: parts[0] + "." + legacyParts[1] + "." + parts[2]}},
-		{"tampered legacy token", credential{token: legacyParts[0] + "." + legacyParts[1] + "." + flip(legacyParts[2])}},
-		{"bootstrap token of no Secret", credential{token: "nobody.0123456789abcdef"}},
-		{"bootstrap token of another secret", credential{token: "abcdef.0123456789abcdee"}},
-		{"bootstrap token in another case", credential{token: "ABCDEF.0123456789ABCDEF"}},
-		{"bootstrap token that has expired", credential{token: w.badBootstrapToken("expire", "expiration", "2006-01-02T15:04:05Z")}},
-		{"bootstrap token that only signs", credential{token: w.badBootstrapToken("signer", "usage-bootstrap-authentication", "no")}},
-		{"bootstrap token of a master", credential{token: w.badBootstrapToken("master", "auth-extra-groups", "system:masters")}},
-		{"bad certificate and bad token", credential{cert: foreign.Sign(t, jane, nil), token: "nobodys-t0ken"}},
+		}))}, "ServiceAccount revoked: serviceaccounts x/other"},
+		{"token without signature", credential{token: parts[0] + "." + parts[1] + "."}, "Bearer unknown: "},
+		{"token with alg none", credential{token: strings.TrimRight(forge(key, map[string]any{"alg": "none"}, nothing), "=")}, "Bearer unknown: "},
+		{"tampered payload", credential{token: parts[0] + "." + flip(parts[1]) + "." + parts[2]}, "Bearer unknown: "},
+		{"tampered header", credential{token: flip(parts[0]) + "." + parts[1] + "." + parts[2]}, "Bearer unknown: "},
+		{"tampered signature", credential{token: parts[0] + "." + parts[1] + "." + flip(parts[2])}, "ServiceAccount bad-proof: signature"},
+		{"payload of another token", credential{token: parts[0] + "." + legacyParts[1] + "." + parts[2]}, "LegacyServiceAccount bad-proof: signature"},
+		{"tampered legacy token", credential{token: legacyParts[0] + "." + legacyParts[1] + "." + flip(legacyParts[2])}, "LegacyServiceAccount bad-proof: signature"},
+		{"bootstrap token of no Secret", credential{token: "nobody.0123456789abcdef"}, "Bearer unknown: "},
+		{"bootstrap token of another secret", credential{token: "abcdef.0123456789abcdee"}, "BootstrapToken bad-proof: token-secret"},
+		{"bootstrap token in another case", credential{token: "ABCDEF.0123456789ABCDEF"}, "Bearer unknown: "},
+		{"bootstrap token that has expired", credential{token: w.badBootstrapToken("expire", "expiration", "2006-01-02T15:04:05Z")}, ""},
+		{"bootstrap token that only signs", credential{token: w.badBootstrapToken("signer", "usage-bootstrap-authentication", "no")}, "BootstrapToken unsuitable: usage-bootstrap-authentication"},
+		{"bootstrap token of a master", credential{token: w.badBootstrapToken("master", "auth-extra-groups", "system:masters")}, "BootstrapToken unsuitable: auth-extra-groups"},
+		{"bad certificate and bad token", credential{cert: foreign.Sign(t, jane, nil), token: "nobodys-t0ken"}, "Bearer unknown: "},
 	}
 	for name, value := range map[string][]string{
 		"no header value": {""}, "scheme alone": {"Bearer"}, "scheme and space": {"Bearer "}, "two spaces": {"Bearer  joes-t0ken"},
@@ -140,7 +145,17 @@ func TestUnauthorized(t *testing.T) {
 		tests = append(tests, struct {
 			name string
 			credential
-		}{name, credential{header: http.Header{"Authorization": value}}})
+			why string
+		}{name, credential{header: http.Header{"Authorization": value}}, "Bearer malformed: "})
+	}
+	// First all once, because only so many of one peer are kept.
+	for _, tt := range tests {
+		a := w.as(tt.credential).ask("GET", "/version", nil)
+		w.wantExplained(tt.name, a.header.Get("Gatehouse-Request-Id"), tt.why)
+		if tt.token != "" && tt.cert == nil {
+			_, id, _ := strings.Cut(w.admin.review(tt.token).Error, "gatehouse explain ")
+			w.wantExplained("TokenReview: "+tt.name, strings.TrimSuffix(id, ")"), tt.why)
+		}
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -159,6 +174,34 @@ func TestUnauthorized(t *testing.T) {
 				t.Errorf("TokenReview: %+v", got)
 			}
 		})
+	}
+}
+
+// wantExplained wants a refusal to be explained by its true cause: what the last
+// authenticator that refused it has compared last.
+func (w *world) wantExplained(name, id, want string) {
+	w.t.Helper()
+	var found explain.Explanation
+	w.admin.must("GET", "/apis/gatehouse.dev/v1alpha1/explanations/"+id, nil, &found)
+	if len(found.Status.Requests) != 1 {
+		w.t.Errorf("%s: the ID %q finds %+v", name, id, found.Status)
+		return
+	}
+	got := "nothing"
+	for _, rung := range found.Status.Requests[0].Ladder {
+		if rung.Found != authn.Refused {
+			continue
+		}
+		got = string(rung.Method) + " " + string(rung.Kind) + ": "
+		if i := len(rung.Checks) - 1; i >= 0 {
+			got += rung.Checks[i].What
+		}
+		if rung.Reason == "" || rung.Mend == "" {
+			w.t.Errorf("%s: nothing says why, or what would mend it: %+v", name, rung)
+		}
+	}
+	if got != want && (want != "" || got == "nothing") {
+		w.t.Errorf("%s is explained by %q, want %q", name, got, want)
 	}
 }
 
