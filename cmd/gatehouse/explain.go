@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"gatehouse.dev/gatehouse/internal/config"
 	"gatehouse.dev/gatehouse/internal/explain"
 	"gatehouse.dev/gatehouse/internal/server/asking"
 )
@@ -56,7 +56,16 @@ which rules nearly allow it.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, stop := untilSignal(cmd.Context())
 		defer stop()
-		found, err := tried.ask(ctx, asker, args)
+		spec, err := tried.spec()
+		if err != nil {
+			return &config.Problem{Where: cmd.CommandPath(), What: err.Error(), Mend: "give a file with a token, or with a certificate in PEM form"}
+		}
+		var found *explain.Explanation
+		if len(args) == 1 {
+			found, err = asker.Find(ctx, args[0])
+		} else {
+			found, err = asker.Try(ctx, spec)
+		}
 		if err != nil {
 			return explainAsking(cmd, err, "get or create explanations.gatehouse.dev")
 		}
@@ -94,10 +103,8 @@ func (t *triedCredential) check(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func (t *triedCredential) ask(ctx context.Context, asker *asking.Asker, args []string) (*explain.Explanation, error) {
-	if len(args) == 1 {
-		return asker.Find(ctx, args[0])
-	}
+// spec reads the files, and returns what is asked.
+func (t *triedCredential) spec() (*explain.Spec, error) {
 	spec := &explain.Spec{}
 	if t.token != "" {
 		text, err := readCredential(t.token, t.stdin)
@@ -118,7 +125,7 @@ func (t *triedCredential) ask(ctx context.Context, asker *asking.Asker, args []s
 	if method, path, ok := strings.Cut(t.request, ":"); ok {
 		spec.AsRequest = &explain.AsRequest{Method: method, Path: path}
 	}
-	return asker.Try(ctx, spec)
+	return spec, nil
 }
 
 // readCredential reads a file, or standard input for -.
