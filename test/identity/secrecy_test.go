@@ -17,6 +17,7 @@ import (
 	"strings"
 	"testing"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -47,6 +48,7 @@ func TestSecrecy(t *testing.T) {
 		"--audit-webhook-config-file=DIR/audit.kubeconfig", "--basic-auth-file=DIR/users.csv", "--htpasswd-file=DIR/users",
 		"--hashed-token-file=DIR/hashed", "--authentication-config=DIR/issuers.yaml", "--authorization-mode=RBAC,Webhook",
 		"--authorization-webhook-config-file=DIR/access.kubeconfig", "--authorization-webhook-version=v1", "--enable-bootstrap-token-auth", "--audit-policy-file=DIR/policy.yaml", "--audit-log-path=DIR/audit.log")
+	w.admin.heard = w.number // reviews that say no are explained too
 	w.namespace("x")
 	w.account("x", "sa")
 	secrets := map[string]string{
@@ -113,6 +115,7 @@ func TestSecrecy(t *testing.T) {
 		"Connection": {"Upgrade"}, "Upgrade": {"websocket"},
 		"Sec-Websocket-Protocol": {"base64url.bearer.authorization.k8s.io." + base64.RawURLEncoding.EncodeToString([]byte(plant("websocket")))},
 	}, http1: true}).ask("GET", "/api/v1/pods?watch=1", nil)
+	keys := w.issueAll(secrets)
 	// Secrets that are written, read, changed and gone.
 	path := inNamespace("x", "secrets")
 	w.admin.must("POST", path, &corev1.Secret{
@@ -132,7 +135,8 @@ func TestSecrecy(t *testing.T) {
 	explained := w.explainAll(secrets, plant)
 	metrics := w.admin.ask("GET", "/metrics", nil)
 
-	// The server's own keys.
+	// The server's own keys. Those in the store, which sign tokens and tickets, are
+	// encrypted there: what shows that is that nothing has the form of one.
 	for _, file := range []string{"ca.key", "service-account.key", "serving.key", "encryption.yaml", "admin.kubeconfig"} {
 		for i, part := range w.keys(file) {
 			secrets[file+" "+string(rune('a'+i))] = part
@@ -142,15 +146,19 @@ func TestSecrecy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(secrets) < 45 {
+	if len(secrets) < 55 {
 		t.Errorf("only %d secrets are planted", len(secrets))
 	}
 	for place, text := range map[string]string{
 		"log": w.Log(), "audit log": string(audit), "metrics": metrics.body, "explanations": explained,
 		"answers to those who are refused": w.heard.String(), "files of the store": w.storeFiles(),
+		"answers about keys": keys,
 	} {
 		if len(text) < 1000 {
 			t.Errorf("the %s are empty: %s", place, text)
+		}
+		if strings.Contains(text, "PRIVATE KEY-----") {
+			t.Errorf("the %s has a private key", place)
 		}
 		for name, secret := range secrets {
 			for _, form := range []string{secret, base64.StdEncoding.EncodeToString([]byte(secret)), url.QueryEscape(secret)} {
@@ -169,6 +177,9 @@ func TestSecrecy(t *testing.T) {
 		if !strings.Contains(string(audit), want) {
 			t.Errorf("the audit log has no %s", want)
 		}
+	}
+	if n := strings.Count(explained, `"review":{"kind":"TokenReview"`); n < 7 {
+		t.Errorf("only %d reviews are explained", n)
 	}
 	if !strings.Contains(w.Log(), "authentication failed") {
 		t.Error("the log tells of no refusal")
@@ -212,6 +223,36 @@ func (w *world) explainAll(secrets map[string]string, plant func(string) string)
 		told.WriteString(w.admin.ask("POST", path, body).body)
 	}
 	told.WriteString(w.admin.ask("POST", path, `{"spec":{"token":"`+plant("token in a broken body")).body)
+	return told.String()
+}
+
+// issueAll has tokens issued in every way, by a key of the server and by the next
+// one, uses and spoils each, and returns what is told about the keys.
+func (w *world) issueAll(secrets map[string]string) string {
+	const path = "/gatehouse/keys"
+	var told strings.Builder
+	w.pod("x", "p", "sa", "")
+	ask := func(name, kind, object string) {
+		secrets[name] = w.token("x", "sa", kind, object)
+		w.as(credential{token: secrets[name]}).whoami()
+		w.as(credential{token: flip(secrets[name])}).whoami()
+		w.admin.review(secrets[name])
+		w.admin.review(flip(secrets[name]))
+	}
+	ask("token of a pod, as a workload has it", "Pod", "p")
+	ask("token bound to a Secret", "Secret", "legacy")
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{"elsewhere"}}}
+	w.admin.must("POST", inNamespace("x", "serviceaccounts/sa/token"), request, request)
+	secrets["token for elsewhere"] = request.Status.Token
+	w.as(credential{token: secrets["token for elsewhere"]}).whoami()
+	w.admin.review(secrets["token for elsewhere"])
+	told.WriteString(w.admin.ask("POST", path+"/rotate", map[string]string{}).body)
+	told.WriteString(w.admin.ask("GET", path, nil).body)
+	told.WriteString(w.admin.ask("GET", "/openid/v1/jwks", nil).body)
+	ask("token of the next key", "", "")
+	w.admin.must("DELETE", inNamespace("x", "pods/p"), nil, nil)
+	w.as(credential{token: secrets["token of a pod, as a workload has it"]}).whoami()
+	told.WriteString(w.admin.ask("GET", "/apis/gatehouse.dev/v1alpha1/credentials", nil).body)
 	return told.String()
 }
 

@@ -93,7 +93,7 @@ func TestExternalSigner(t *testing.T) {
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
 
-	w := start(t, nil, "--service-account-signing-endpoint="+socket, "--service-account-issuer=https://tokens.example.org")
+	w := start(t, nil, "-v=10", "--service-account-signing-endpoint="+socket, "--service-account-issuer=https://tokens.example.org")
 	w.account("default", "app")
 	first := w.token("default", "app", "", "")
 	if got := w.admin.review(first); !got.Authenticated || got.User.Username != "system:serviceaccount:default:app" {
@@ -121,5 +121,11 @@ func TestExternalSigner(t *testing.T) {
 	}
 	if text := w.admin.ask("GET", "/metrics", nil).body; !strings.Contains(text, `apiserver_externaljwt_sign_request_total{code="OK"} 3`) {
 		t.Error("what was signed is not counted")
+	}
+	signature := first[strings.LastIndexByte(first, '.')+1:]
+	for place, text := range map[string]string{"log": w.Log(), "metrics": w.admin.ask("GET", "/metrics", nil).body, "files of the store": w.storeFiles()} {
+		if len(text) < 1000 || strings.Contains(text, signature) {
+			t.Errorf("the %s, of %d bytes, has the signature of a token", place, len(text))
+		}
 	}
 }

@@ -71,12 +71,18 @@ func start(t *testing.T, files map[string]string, flags ...string) *world {
 
 // hear keeps an answer to somebody who was refused.
 func (w *world) hear(a answer) {
+	w.number(a)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if a.code < 400 {
-		return
+	if a.code >= 400 {
+		fmt.Fprintln(&w.heard, a.header, a.body)
 	}
-	fmt.Fprintln(&w.heard, a.header, a.body)
+}
+
+// number keeps what the server calls a request that can be explained.
+func (w *world) number(a answer) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if id := a.header.Get("Gatehouse-Request-Id"); id != "" {
 		w.ids = append(w.ids, id)
 	}
