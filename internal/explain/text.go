@@ -38,7 +38,7 @@ func (p *Page) Write(w io.Writer, e *Explanation) error {
 	if lost := e.Status.NotRecorded; lost != nil && lost.sum() > 0 && len(e.Status.Requests) > 0 {
 		p.line("\n%d other refused requests of the last %s were not recorded", lost.sum(), e.Status.KeptFor)
 	}
-	_, err := io.WriteString(w, p.b.String())
+	_, err := io.WriteString(w, strings.TrimPrefix(p.b.String(), "\n"))
 	return err
 }
 
