@@ -21,15 +21,19 @@ func (d *door) requireFresh(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		d.Metrics.RefusedStale()
-		// That it is so was logged when it began.
-		id := d.noteRefusal(w, r, err)
-		d.recorder.Refuse(w, r, err, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			kubeaudit.AddAuditAnnotation(r.Context(), audit.RequestIDAnnotation, id)
-			w.Header().Set("Retry-After", "1")
-			d.fail(w, r, apierrors.NewServiceUnavailable("this server cannot reach its store and does not know what has been revoked; try again, or ask another one"))
-		}))
+		d.refuseStale(w, r, err)
 	})
+}
+
+func (d *door) refuseStale(w http.ResponseWriter, r *http.Request, err error) {
+	d.Metrics.RefusedStale()
+	// That it is so was logged when it began.
+	id := d.noteRefusal(w, r, err)
+	d.recorder.Refuse(w, r, err, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		kubeaudit.AddAuditAnnotation(r.Context(), audit.RequestIDAnnotation, id)
+		w.Header().Set("Retry-After", "1")
+		d.fail(w, r, apierrors.NewServiceUnavailable("this server cannot reach its store and does not know what has been revoked; try again, or ask another one"))
+	}))
 }
 
 // endIfStale ends a stream that began when all others were about to be ended.

@@ -45,6 +45,11 @@ func (d *door) authenticate(next http.Handler) http.Handler {
 		}
 		res, err := d.identify(r)
 		if err != nil {
+			// Who came before and had to wait for the store is told why.
+			if stale := d.Stale(time.Now()); stale != nil && !isHealth(passageOf(r.Context()).info) {
+				d.refuseStale(w, r, stale)
+				return
+			}
 			d.Metrics.Authenticated(failure(err), time.Since(start))
 			if method, kind := authn.Blame(err); kind != "" {
 				d.Metrics.Attempted(method, kind)

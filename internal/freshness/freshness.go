@@ -47,14 +47,37 @@ type View struct {
 	proven atomic.Int64
 	// problem is why the last attempt failed, or nil.
 	problem atomic.Pointer[error]
+	// period is the one in which the view is fresh, or the last one.
+	period atomic.Pointer[period]
 	// tried has something in it when an attempt has ended.
 	tried chan struct{}
 }
 
+// A period ends when the view becomes stale.
+type period struct {
+	ctx context.Context
+	end context.CancelCauseFunc
+}
+
 // New returns a view that is fresh from since on.
 func New(cfg Config, since time.Time) *View {
-	return &View{Config: cfg, begun: since, tried: make(chan struct{}, 1)}
+	v := &View{Config: cfg, begun: since, tried: make(chan struct{}, 1)}
+	v.begin()
+	return v
 }
+
+// begin begins a period, unless one is going on.
+func (v *View) begin() {
+	if last := v.period.Load(); last != nil && last.ctx.Err() == nil {
+		return
+	}
+	ctx, end := context.WithCancelCause(context.Background())
+	v.period.Store(&period{ctx, end})
+}
+
+// Fresh returns a context that ends when the view becomes stale. Its cause says
+// why. Who waits for the store by then waits in vain.
+func (v *View) Fresh() context.Context { return v.period.Load().ctx }
 
 // Age returns how old the last proof is.
 func (v *View) Age(now time.Time) time.Duration {
@@ -106,6 +129,7 @@ func (v *View) prove(ctx context.Context) {
 		attempt, cancel := context.WithTimeoutCause(ctx, v.Limit/2, errLate)
 		err := v.Prove(attempt)
 		if err == nil {
+			v.begin()
 			v.proven.Store(int64(began.Sub(v.begun)))
 			v.problem.Store(nil)
 			pause.Reset(v.Limit/4 - time.Since(began))
@@ -152,8 +176,10 @@ func (v *View) watch(ctx context.Context) {
 
 func (v *View) say(ctx context.Context, err error) {
 	if err != nil {
+		v.period.Load().end(err)
 		v.Log.ErrorContext(ctx, "what this process knows of the store is stale", "err", err)
 	} else {
+		v.begin()
 		v.Log.InfoContext(ctx, "what this process knows of the store is fresh again")
 	}
 	if v.Changed != nil {

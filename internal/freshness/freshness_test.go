@@ -100,17 +100,21 @@ func TestStale(t *testing.T) {
 					t.Errorf("with a store that answers: %v, age %v", err, v.Age(time.Now()))
 				}
 				s.set(tt.err, tt.slow)
+				fresh := v.Fresh()
 				last := time.Now().Add(-v.Age(time.Now()))
 				time.Sleep(time.Until(last.Add(limit)))
 				synctest.Wait()
-				if err := v.Stale(time.Now()); err != nil || len(s.says()) > 0 {
-					t.Errorf("at the limit: %v, told %v", err, s.says())
+				if err := v.Stale(time.Now()); err != nil || len(s.says()) > 0 || fresh.Err() != nil {
+					t.Errorf("at the limit: %v, told %v, %v", err, s.says(), fresh.Err())
 				}
 				time.Sleep(time.Nanosecond)
 				synctest.Wait()
 				err := v.Stale(time.Now())
 				if err == nil || !strings.Contains(err.Error(), tt.want) || authn.FactsOf(err).Kind != authn.Unavailable || authn.FactsOf(err).Mend == "" {
 					t.Errorf("past the limit: %v", err)
+				}
+				if cause := context.Cause(fresh); cause == nil || authn.FactsOf(cause).Kind != authn.Unavailable {
+					t.Errorf("past the limit who waits is told %v", cause)
 				}
 				time.Sleep(time.Hour)
 				if told := s.says(); len(told) != 1 || told[0] == nil {
@@ -119,7 +123,7 @@ func TestStale(t *testing.T) {
 				s.set(nil, 0)
 				time.Sleep(limit/2 + time.Second)
 				synctest.Wait()
-				if err, told := v.Stale(time.Now()), s.says(); err != nil || len(told) != 2 || told[1] != nil {
+				if err, told := v.Stale(time.Now()), s.says(); err != nil || len(told) != 2 || told[1] != nil || v.Fresh().Err() != nil {
 					t.Errorf("with a store that answers again: %v, told %v", err, told)
 				}
 			})

@@ -207,9 +207,17 @@ func reporter(log *slog.Logger, what, file string) func(error) {
 
 // liveObjects reads what tokens rest on from the store itself, never from a
 // cache: the answer to a revocation must not be older than the revocation.
-type liveObjects struct{ *objects }
+type liveObjects struct {
+	*objects
+	// fresh returns what ends when it is of no use any more to wait for the store.
+	fresh func() context.Context
+}
 
 func (l liveObjects) Object(ctx context.Context, resource, namespace, name string) (*serviceaccount.Object, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	fresh := l.fresh()
+	defer context.AfterFunc(fresh, func() { cancel(context.Cause(fresh)) })()
 	var obj metav1.Object
 	var err error
 	out := &serviceaccount.Object{}

@@ -310,7 +310,7 @@ func (s *Server) buildDoor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.credentials, err = s.identify(liveObjects{s.objects}, digestKey)
+	s.credentials, err = s.identify(liveObjects{s.objects, s.whileFresh}, digestKey)
 	if err != nil {
 		return err
 	}

@@ -78,3 +78,11 @@ func (s *Server) stale(now time.Time) error {
 	}
 	return s.view.Stale(now)
 }
+
+// whileFresh returns a context that ends when nobody is served any more.
+func (s *Server) whileFresh() context.Context {
+	if s.cfg.Storage.ServeStale {
+		return context.Background()
+	}
+	return s.view.Fresh()
+}
