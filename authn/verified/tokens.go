@@ -18,11 +18,12 @@ func NewResults(size int) (*Results, error) { return NewTable[remembered](size) 
 // usualRests is how many generations most results rest on at most.
 const usualRests = 4
 
-// A remembered result has what it rests on beside it, so that nothing has to be
-// fetched from far away before the generations themselves are.
+// A remembered result has what it rests on before it, so that nothing has to be
+// fetched from far away before the generations themselves are, and all that is
+// looked at is side by side.
 type remembered struct {
-	authn.Result
 	rests [usualRests]authn.Stamp // the first of Rests
+	authn.Result
 }
 
 // Fresh implements [Fresh] as [authn.Result] does.
