@@ -130,21 +130,43 @@ func unread(value string) string {
 
 const invalidToken = "invalid bearer token"
 
-// unknownTo is the refusal of a token that is nobody's.
-func unknownTo(passed []answer) error {
-	one := &struct {
-		Refusal
-		room [few]answer
-	}{Refusal: Refusal{Method: AnyBearer, Reason: invalidToken, Facts: Facts{Kind: Unknown, Mend: mendUnknown}}}
-	one.passed = append(one.room[:0], passed...)
-	return &one.Refusal
+// An unclaimed error is the refusal of a token that is nobody's. Strangers can make
+// any number of them, so it is a [Refusal] only for who asks.
+type unclaimed struct {
+	passed []answer
+	room   [few]answer
 }
+
+func unknownTo(passed []answer) error {
+	u := new(unclaimed)
+	u.passed = append(u.room[:0], passed...)
+	return u
+}
+
+func (u *unclaimed) refusal() *Refusal {
+	return &Refusal{Method: AnyBearer, Reason: invalidToken, passed: u.passed, Facts: u.facts()}
+}
+
+func (u *unclaimed) Error() string { return u.refusal().Error() }
+
+// As is for errors.As.
+func (u *unclaimed) As(target any) bool {
+	r, ok := target.(**Refusal)
+	if ok {
+		*r = u.refusal()
+	}
+	return ok
+}
+
+func (u *unclaimed) kind() Kind { return Unknown }
+
+func (u *unclaimed) facts() Facts { return Facts{Kind: Unknown, Mend: mendUnknown} }
 
 // passedBy returns what each of several said, if err is that none of them knows
 // the token.
 func passedBy(err error) []answer {
-	if is, ok := err.(*Refusal); ok {
-		return is.passed
+	if u, ok := err.(*unclaimed); ok {
+		return u.passed
 	}
 	return nil
 }

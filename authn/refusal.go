@@ -129,7 +129,7 @@ func refused(err error) bool {
 	switch err.(type) { // nearly all are one of these
 	case *pass:
 		return false
-	case *Refusal, *tried:
+	case *Refusal, *unclaimed, *tried:
 		return true
 	}
 	if !errors.Is(err, ErrNoCredential) {
