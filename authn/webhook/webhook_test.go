@@ -22,6 +22,7 @@ import (
 	"gatehouse.dev/gatehouse/authn/webhook"
 	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/test/ladder"
+	"gatehouse.dev/gatehouse/test/vectors"
 )
 
 // A hook is a webhook that answers by a function.
@@ -503,4 +504,20 @@ func TestRehearsalAsksNobody(t *testing.T) {
 	if res, err := v.VerifyToken(ctx, "t", nil); err != nil || res.Identity.Name != "jane" || h.asked.Load() != 1 {
 		t.Errorf("a token that was asked about: %v, %v, asked %d times", res, err, h.asked.Load())
 	}
+}
+
+// Every text of the JSON test suite in an answer. Its members that are not known
+// may be anything that is JSON.
+func TestAnswersAreJSON(t *testing.T) {
+	parse := func(answer []byte) error {
+		_, err := open(t, says(string(answer))).VerifyToken(t.Context(), "s3cret", nil)
+		return err
+	}
+	suite, good := vectors.JSON(t), jane("")
+	if taken := suite.Check(t, strings.TrimSuffix(good, "}")+`,"more":%}`, true, parse); taken < 95 {
+		t.Errorf("%d texts are taken", taken)
+	}
+	suite.Check(t, jane(`,"groups":%`), false, parse)
+	suite.Check(t, jane(`,"extra":{"a":%}`), false, parse)
+	suite.Check(t, "%", false, parse)
 }

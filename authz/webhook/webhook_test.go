@@ -20,6 +20,7 @@ import (
 	"gatehouse.dev/gatehouse/authz"
 	"gatehouse.dev/gatehouse/authz/webhook"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/test/vectors"
 )
 
 type asker = func(ctx context.Context, review []byte, read func([]byte) error) error
@@ -399,4 +400,23 @@ func BenchmarkRemembered(b *testing.B) {
 			b.Fatal(answer, err)
 		}
 	}
+}
+
+// Every text of the JSON test suite in an answer. Its members that are not known
+// may be anything that is JSON.
+func TestAnswersAreJSON(t *testing.T) {
+	parse := func(text []byte) error {
+		answer, err := open(t, says(string(text)).ask, func(c *webhook.Config) { c.OnError = authz.Deny }).Authorize(t.Context(), get("jane"))
+		if err == nil && answer.Verdict != authz.Allow {
+			return errors.New("not allowed")
+		}
+		return err
+	}
+	suite := vectors.JSON(t)
+	if taken := suite.Check(t, head+`{"allowed":true},"more":%}`, true, parse); taken < 95 {
+		t.Errorf("%d texts are taken", taken)
+	}
+	suite.Check(t, head+`{"allowed":true,"reason":%}}`, false, parse)
+	suite.Check(t, head+`{"allowed":%}}`, false, parse)
+	suite.Check(t, "%", false, parse)
 }

@@ -2,6 +2,8 @@ package audit_test
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -39,6 +41,24 @@ func TestSecretsAreHiddenInJSON(t *testing.T) {
 			if err != nil || name[0] == 'n' {
 				t.Errorf("%s: %.100q is recorded as %.100q", name, raw, out.Raw)
 			}
+		}
+	}
+}
+
+// Every text of the JSON test suite in a policy, in which nothing is allowed that
+// is not known.
+func TestPoliciesReadJSON(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "policy.yaml")
+	for _, document := range []string{"%", `{"apiVersion":"audit.k8s.io/v1","kind":"Policy","rules":[{"level":"None"}],"more":%}`} {
+		taken := vectors.JSON(t).Check(t, document, false, func(text []byte) error {
+			if err := os.WriteFile(path, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := audit.ReadPolicy(path)
+			return err
+		})
+		if taken > 0 {
+			t.Errorf("%s: %d texts are taken", document, taken)
 		}
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"gatehouse.dev/gatehouse/internal/authorizers"
 	"gatehouse.dev/gatehouse/internal/outcall"
 	"gatehouse.dev/gatehouse/internal/pki"
+	"gatehouse.dev/gatehouse/test/vectors"
 )
 
 // A world is a folder with a webhook that allows jane, denies joe and knows
@@ -406,4 +407,21 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("a configuration without authorizers is accepted: %q", text)
 		}
 	})
+}
+
+// Every text of the JSON test suite in a configuration, in which nothing is
+// allowed that is not known.
+func TestConfigurationsReadJSON(t *testing.T) {
+	for _, document := range []string{
+		"%", `{"apiVersion":"apiserver.config.k8s.io/v1","kind":"AuthorizationConfiguration","authorizers":[{"type":"RBAC","name":"a"}],"more":%}`,
+		`{"apiVersion":"apiserver.config.k8s.io/v1","kind":"AuthorizationConfiguration","authorizers":%}`,
+	} {
+		taken := vectors.JSON(t).Check(t, document, false, func(text []byte) error {
+			_, err := authorizers.Parse(text, func(string) ([]byte, error) { return nil, os.ErrNotExist })
+			return err
+		})
+		if taken > 0 {
+			t.Errorf("%s: %d texts are taken", document, taken)
+		}
+	}
 }

@@ -22,11 +22,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +32,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	v1 "k8s.io/externaljwt/apis/v1"
+	kjson "sigs.k8s.io/json"
 
 	"gatehouse.dev/gatehouse/internal/compact"
 	"gatehouse.dev/gatehouse/internal/flight"
@@ -308,18 +307,9 @@ func (s *Signer) checkHeader(ctx context.Context, text string) (*Key, error) {
 	if err != nil {
 		return nil, errors.New("while unwrapping header: it is not URL-safe base64")
 	}
-	var header struct {
-		Algorithm string `json:"alg"`
-		KeyID     string `json:"kid"`
-		Type      string `json:"typ"`
-	}
-	decoder := json.NewDecoder(strings.NewReader(string(raw)))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&header); err != nil {
+	header, err := parseHeader(raw)
+	if err != nil {
 		return nil, fmt.Errorf("while parsing header JSON: %w", err)
-	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return nil, errors.New("while parsing header JSON: something comes after it")
 	}
 	switch {
 	case header.Type != "JWT":
@@ -335,6 +325,20 @@ func (s *Signer) checkHeader(ctx context.Context, text string) (*Key, error) {
 		return nil, fmt.Errorf("bad signing algorithm %q", header.Algorithm)
 	}
 	return s.checkKey(ctx, header.KeyID, header.Algorithm)
+}
+
+// A header is that of a token, with what is allowed to be in it.
+type header struct {
+	Algorithm string `json:"alg"`
+	KeyID     string `json:"kid"`
+	Type      string `json:"typ"`
+}
+
+// parseHeader reads a header that says one thing to every reader.
+func parseHeader(text []byte) (header, error) {
+	var h header
+	strict, err := kjson.UnmarshalStrict(text, &h)
+	return h, errors.Join(append(strict, err)...)
 }
 
 // checkKey wants a key that others can verify with.

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"gatehouse.dev/gatehouse/internal/outcall"
+
+	"gatehouse.dev/gatehouse/test/vectors"
 )
 
 // FuzzReadTarget reads any text as a kubeconfig. What is accepted is an address
@@ -32,4 +35,24 @@ func FuzzReadTarget(f *testing.F) {
 			t.Errorf("accepted with the address %q, %v", target.URL(), err)
 		}
 	})
+}
+
+// Every text of the JSON test suite where a kubeconfig has extensions. They may
+// be anything of YAML, which is more than JSON, and change nothing.
+func TestKubeconfigsReadJSON(t *testing.T) {
+	const kubeconfig = `{"apiVersion":"v1","kind":"Config","clusters":[{"name":"c","cluster":{"server":"https://a.example"}}],"users":[{"name":"u","user":{"token":"t"}}],` +
+		`"contexts":[{"name":"x","context":{"cluster":"c","user":"u"}}],"current-context":"x","extensions":[{"name":"e","extension":%}]}`
+	read := 0
+	for name, text := range vectors.JSON(t).Parsing {
+		target, err := outcall.ReadTarget("/etc/k8s/hook.kubeconfig", []byte(strings.Replace(kubeconfig, "%", string(text), 1)), nil)
+		if err == nil && target.URL() != "https://a.example/" {
+			t.Errorf("%s: %.100q gives the address %s", name, text, target.URL())
+		}
+		if err == nil {
+			read++
+		}
+	}
+	if read < 80 {
+		t.Errorf("%d kubeconfigs were read", read)
+	}
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	kjson "sigs.k8s.io/json"
+
 	"gatehouse.dev/gatehouse/internal/etcd/ledger"
 )
 
@@ -67,7 +69,11 @@ func decodePlace(text string) (place, error) {
 		return p, nil
 	}
 	plain, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil || json.Unmarshal(plain, &p) != nil || p.Revision <= 0 || p.After == "" {
+	if err != nil {
+		return place{}, ErrContinue
+	}
+	strict, err := kjson.UnmarshalStrict(plain, &p)
+	if err != nil || len(strict) > 0 || p.Revision <= 0 || !ledger.IsPlace(p.After) {
 		return place{}, ErrContinue
 	}
 	return p, nil

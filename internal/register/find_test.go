@@ -1,6 +1,7 @@
 package register_test
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -239,4 +240,24 @@ func TestFind(t *testing.T) {
 			t.Errorf("Find(%q) = %v, %v", name, e, err)
 		}
 	}
+}
+
+// Whatever a client sends as the place to go on from, it is one that was handed
+// out, or refused.
+func FuzzContinue(f *testing.F) {
+	encode := base64.RawURLEncoding.EncodeToString
+	for _, seed := range []string{
+		`{"rv":1,"after":"0000002710/jti-1"}`, `{"rv":1,"after":"f"}`, `{"rv":1,"after":"ffffffffff/"}`, `{"rv":1,"after":"zzzzzzzzzz/a"}`,
+		`{"rv":0,"after":"0000002710/a"}`, `{"rv":1,"rv":2,"after":"0000002710/a"}`, `{"RV":1,"After":"0000002710/a"}`, `[]`, `{`,
+	} {
+		f.Add(encode([]byte(seed)))
+	}
+	f.Add("?")
+	r, _, _ := inStore(f)
+	f.Fuzz(func(t *testing.T, text string) {
+		_, err := r.List(t.Context(), register.Query{Continue: text, Most: 1}, func([]*register.Entry) error { return nil })
+		if err != nil && !errors.Is(err, register.ErrContinue) && !errors.Is(err, ledger.ErrGone) {
+			t.Errorf("%q: %v", text, err)
+		}
+	})
 }

@@ -16,6 +16,7 @@ import (
 	"gatehouse.dev/gatehouse/api/v1alpha1"
 	"gatehouse.dev/gatehouse/internal/revocation"
 	"gatehouse.dev/gatehouse/internal/server"
+	"gatehouse.dev/gatehouse/test/vectors"
 )
 
 const revocations = "/apis/gatehouse.dev/v1alpha1/revocations"
@@ -110,4 +111,13 @@ func FuzzKeyRetirement(f *testing.F) {
 			t.Errorf("%q: %+v, and %+v to another reader: %v", body, asked, again, err)
 		}
 	})
+}
+
+// Every text of the JSON test suite in what is asked of the keys.
+func TestKeyRequestsAreJSON(t *testing.T) {
+	for _, document := range []string{"%", `{"id":%}`, `{"id":"a","now":%}`, `{"id":"a","more":%}`} {
+		vectors.JSON(t).Check(t, document, false, func(body []byte) error {
+			return server.ReadStrictly(bytes.NewReader(body), &server.KeyRetirement{})
+		})
+	}
 }

@@ -41,5 +41,24 @@ func JSON(t testing.TB) Suite {
 	return s
 }
 
+// Check reads every text of the suite at the % of a document with parse. What is
+// no JSON must be refused; what is JSON must be taken where it is free, which is
+// where the value is one that nobody reads. It returns how many are taken.
+func (s Suite) Check(t testing.TB, document string, free bool, parse func(document []byte) error) (taken int) {
+	t.Helper()
+	for name, text := range s.Parsing {
+		err := parse([]byte(strings.Replace(document, "%", string(text), 1)))
+		switch {
+		case err == nil && name[0] == 'n':
+			t.Errorf("%s: %.100q is taken in %s", name, text, document)
+		case err != nil && name[0] == 'y' && free:
+			t.Errorf("%s: %.100q is refused in %s: %v", name, text, document, err)
+		case err == nil:
+			taken++
+		}
+	}
+	return taken
+}
+
 // Redirects returns addresses, whole or in part, that lead parsers astray.
 func Redirects() []string { return strings.Split(strings.TrimSuffix(redirects, "\n"), "\n") }

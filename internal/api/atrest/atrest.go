@@ -28,7 +28,12 @@ import (
 	"k8s.io/apiserver/pkg/server/options/encryptionconfig"
 	"k8s.io/apiserver/pkg/storage/value"
 	"sigs.k8s.io/yaml"
+
+	"gatehouse.dev/gatehouse/internal/config/strictyaml"
 )
+
+// kind and apiVersion are what a file says that it is.
+const kind, apiVersion = "EncryptionConfiguration", "apiserver.config.k8s.io/v1"
 
 // An ID names an encryption key. It is a hash of 256 random bits and more, so
 // nothing of the key can be computed from it.
@@ -131,7 +136,7 @@ func Read(path string) (Keys, error) {
 }
 
 func write(path string, cfg *apiserverv1.EncryptionConfiguration) error {
-	cfg.TypeMeta = metav1.TypeMeta{APIVersion: "apiserver.config.k8s.io/v1", Kind: "EncryptionConfiguration"}
+	cfg.TypeMeta = metav1.TypeMeta{APIVersion: apiVersion, Kind: kind}
 	text, err := yaml.Marshal(cfg)
 	if err != nil {
 		return fmt.Errorf("encoding encryption configuration: %w", err)
@@ -148,9 +153,12 @@ func read(path string) (*apiserverv1.EncryptionConfiguration, error) {
 		return nil, fmt.Errorf("reading encryption configuration: %w", err)
 	}
 	var cfg apiserverv1.EncryptionConfiguration
-	if err := yaml.UnmarshalStrict(text, &cfg); err != nil {
-		// The parser's own words may repeat a part of a key.
-		return nil, fmt.Errorf("encryption configuration %s is not of the kind EncryptionConfiguration", path)
+	// The parser's own words may repeat a part of a key.
+	if err := yaml.UnmarshalStrict(text, &cfg); err != nil || cfg.Kind != kind || cfg.APIVersion != apiVersion {
+		return nil, fmt.Errorf("encryption configuration %s is not of the kind %s of %s", path, kind, apiVersion)
+	}
+	if strictyaml.One(text) != nil {
+		return nil, fmt.Errorf("encryption configuration %s goes on after its first document, where nobody would look for keys: remove the rest", path)
 	}
 	return &cfg, nil
 }

@@ -16,6 +16,7 @@ import (
 	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/api/explanation"
 	"gatehouse.dev/gatehouse/internal/explain"
+	"gatehouse.dev/gatehouse/test/vectors"
 )
 
 // nothing is a store without anything in it.
@@ -234,5 +235,23 @@ func TestRegistered(t *testing.T) {
 		if w := ask(h, "POST", all, of(`{"token":"bad"}`)); strings.Contains(w.Body.String(), "registered") {
 			t.Errorf("nobody is registered: %s", w.Body)
 		}
+	}
+}
+
+// Every text of the JSON test suite in what is asked.
+func TestQuestionsAreJSON(t *testing.T) {
+	h := explanation.New(&explain.Explainer{
+		Book: explain.NewBook("a", nothing{}, slog.New(slog.DiscardHandler)), Authorizer: may{}, Authenticator: authn.Chain(authn.Bearer(authn.Tokens())),
+		Attributes: func(r *http.Request) (authz.Attributes, error) {
+			return authz.Attributes{Verb: r.Method, Path: r.URL.Path}, nil
+		},
+	}, slog.New(slog.DiscardHandler))
+	for _, document := range []string{"%", of("%"), of(`{"token":%}`), of(`{"headers":{"a":%}}`), of(`{"token":"good","more":%}`)} {
+		vectors.JSON(t).Check(t, document, false, func(body []byte) error {
+			if w := ask(h, "POST", all, string(body)); w.Code >= 300 {
+				return errors.New(w.Body.String())
+			}
+			return nil
+		})
 	}
 }

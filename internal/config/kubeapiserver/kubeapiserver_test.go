@@ -17,6 +17,7 @@ import (
 	"gatehouse.dev/gatehouse/internal/keyring"
 	"gatehouse.dev/gatehouse/internal/pki"
 	"gatehouse.dev/gatehouse/internal/server"
+	"gatehouse.dev/gatehouse/test/vectors"
 )
 
 // imported returns what comes of text.
@@ -271,4 +272,23 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("what was written cannot be read: %v", err)
 		}
 	})
+}
+
+// Every text of the JSON test suite where a manifest has something else. It may
+// be anything of YAML, which is more than JSON, and says nothing of the command.
+func TestManifestsReadJSON(t *testing.T) {
+	const manifest = `{"kind":"Pod","metadata":{"annotations":%},"spec":{"containers":[{"name":"kube-apiserver","command":["kube-apiserver","--etcd-servers=https://a"]}]}}`
+	read := 0
+	for name, text := range vectors.JSON(t).Parsing {
+		c, err := kubeapiserver.Read([]byte(strings.Replace(manifest, "%", string(text), 1)))
+		if err == nil && (len(c.Args) != 1 || c.Args[0] != "--etcd-servers=https://a") {
+			t.Errorf("%s: %.100q gives the command %q", name, text, c.Args)
+		}
+		if err == nil {
+			read++
+		}
+	}
+	if read < 80 {
+		t.Errorf("%d manifests were read", read)
+	}
 }

@@ -59,6 +59,13 @@ func (f Format) Decode(data []byte, v any) (lines map[string]int, problems []Pro
 	return d.lines, d.problems
 }
 
+// One returns what is wrong with data if it is not one document with nothing
+// after it. What another reader takes may be only the first.
+func One(data []byte) *Problem {
+	_, problem := parse(data)
+	return problem
+}
+
 // parse returns the one document in data.
 func parse(data []byte) (*yaml.Node, *Problem) {
 	reader := yaml.NewDecoder(bytes.NewReader(data))

@@ -82,7 +82,7 @@ func (l *Ledger) Page(ctx context.Context, r Range) (Page, error) {
 		options = append(options, clientv3.WithRev(r.Revision))
 	}
 	got, err := l.client.Get(ctx, begin, options...)
-	if errors.Is(err, rpctypes.ErrCompacted) {
+	if errors.Is(err, rpctypes.ErrCompacted) || errors.Is(err, rpctypes.ErrFutureRev) { // or never been, in this store
 		return Page{}, fmt.Errorf("%w: revision %d", ErrGone, r.Revision)
 	}
 	if err != nil {
@@ -104,6 +104,14 @@ func (l *Ledger) Page(ctx context.Context, r Range) (Page, error) {
 		page.After = page.Rows[n-1].Place()
 	}
 	return page, nil
+}
+
+// IsPlace reports whether a text is one that [Page.After] may be: the time at
+// which rows end, and after a slash the name of one.
+func IsPlace(text string) bool {
+	end, name, _ := strings.Cut(text, "/")
+	_, err := decodeEnd(end)
+	return err == nil && !strings.Contains(name, "/")
 }
 
 // windowEnd returns the place at which a window ends that begins at another one,
