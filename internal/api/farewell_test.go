@@ -176,25 +176,31 @@ func TestFarewellOverWebSocket(t *testing.T) {
 func TestWatchGoesOn(t *testing.T) {
 	_, h := start(t, nil)
 	s, _ := stayed(t, h)
-	resp, err := s.Client().Get(s.URL + watched + "&timeoutSeconds=2&fieldSelector=metadata.name!=x")
+	resp, err := s.Client().Get(s.URL + watched + "&fieldSelector=metadata.name!=x")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	for n := range 100 {
+	const events = 100
+	for n := range events {
 		expect(t, do(t, h, "POST", "/api/v1/namespaces", "application/json", fmt.Sprintf(`{"metadata":{"name":"n%03d"}}`, n)), 201, "")
 	}
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Error(err)
-	}
-	lines := strings.Split(strings.TrimSpace(string(body)), "\n")
-	if len(lines) != 100 {
-		t.Fatalf("%d events", len(lines))
-	}
-	for n, line := range lines {
-		if !strings.Contains(line, `"ADDED"`) || !strings.Contains(line, fmt.Sprintf(`"name":"n%03d"`, n)) {
+	lines := bufio.NewScanner(resp.Body)
+	for n := range events {
+		if !lines.Scan() {
+			t.Fatalf("%d events: %v", n, lines.Err())
+		}
+		if line := lines.Text(); !strings.Contains(line, `"ADDED"`) || !strings.Contains(line, fmt.Sprintf(`"name":"n%03d"`, n)) {
 			t.Errorf("event %d: %s", n, line)
 		}
+	}
+
+	short, err := s.Client().Get(s.URL + watched + "&timeoutSeconds=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer short.Body.Close()
+	if text, err := io.ReadAll(short.Body); err != nil || strings.Contains(string(text), `"ERROR"`) {
+		t.Errorf("a watch that is over: %v, %s", err, text)
 	}
 }
