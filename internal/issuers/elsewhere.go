@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -56,10 +57,11 @@ func (l *Live) fetcher(s *source) func(context.Context, string, string) (string,
 	}
 }
 
-// answered reports whether whoever was asked is up, by what came of it.
+// answered reports whether whoever was asked is up, by what came of it. Who asks
+// too often does so with a token of his own, and must not turn others away.
 func answered(err error) bool {
 	answer, ok := errors.AsType[*keyset.AnswerError](err)
-	return err == nil || ok && outcall.Answers(answer.Code)
+	return err == nil || ok && (outcall.Answers(answer.Code) || answer.Code == http.StatusTooManyRequests)
 }
 
 func (l *Live) tellOrigin(origin string, up bool, err error) {

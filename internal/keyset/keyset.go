@@ -7,7 +7,8 @@
 // not known may bring the next look forward, and waits for it: the first at once,
 // then one in a second, and one in five while that brings nothing new, whoever
 // sends how many of them. So a stranger who makes up keys can have a look made as
-// often as that, and can make nobody be refused who has a new key.
+// often as that; whoever has a new key waits, and is refused only where so many
+// wait already.
 //
 // It refuses: addresses without https, redirects to another origin, documents
 // of another issuer, answers of more than 1 MiB, and answers that take longer
@@ -139,7 +140,9 @@ func (s *Set) Until() (time.Time, error) {
 		return time.Time{}, fmt.Errorf("the keys of %s were fetched more than %v ago, at %s, and are not used any longer: %w",
 			s.cfg.Issuer, s.cfg.MaxAge, now.fetched.UTC().Format(time.RFC3339), now.err)
 	}
-	return until, nil
+	// Without the counter, which stands still while the machine sleeps: what is
+	// remembered until then has to end by the clock, as tokens do.
+	return until.Round(0), nil
 }
 
 // Ready is closed once there are keys.

@@ -11,8 +11,8 @@
 // The register grows with what is in force and no further: entries go a day after
 // their credential has ended, those of accounts and objects that are gone go as
 // well, and a full register issues nothing. Tokens, which tenants ask for, never
-// take all of it, and those of one namespace only their share. It keeps no entry
-// in memory. An entry holds no secret, nor anything that one could be computed
+// take all of it, and what one namespace or user has only its share. It keeps no
+// entry in memory. An entry holds no secret, nor anything that one could be computed
 // from.
 package register
 
@@ -89,10 +89,10 @@ type Register struct {
 
 // waiting is an entry that is to be written, and who waits for it.
 type waiting struct {
-	row       ledger.Row
-	serial    *ledger.Row // in the index, or nil
-	namespace string      // of the account, or ""
-	done      chan error  // of room for one
+	row    ledger.Row
+	serial *ledger.Row // in the index, or nil
+	holder string      // whose share it is
+	done   chan error  // of room for one
 }
 
 // New returns a register in a store.
@@ -114,8 +114,7 @@ func (r *Register) Record(ctx context.Context, e *Entry) error {
 	if err := r.room(e); err != nil {
 		return err
 	}
-	namespace, _, _ := e.Account()
-	w := &waiting{row: row, serial: serialRow(e, &row), namespace: namespace, done: make(chan error, 1)}
+	w := &waiting{row: row, serial: serialRow(e, &row), holder: e.holder(), done: make(chan error, 1)}
 	r.enqueue(w)
 	select {
 	case err := <-w.done:
@@ -165,7 +164,7 @@ func (r *Register) commit(batch []*waiting) error {
 	}
 	r.entries.Add(int64(len(rows)))
 	for _, w := range batch {
-		r.shares.add(w.namespace)
+		r.shares.add(w.holder)
 	}
 	return nil
 }

@@ -258,7 +258,7 @@ func TestNamespaceHasItsShare(t *testing.T) {
 		for n := range share {
 			store.rows = append(store.rows, rowOf(t, greedy(100+n)))
 		}
-		store.rows = append(store.rows, rowOf(t, certificate(1)), rowOf(t, modest(200)))
+		store.rows = append(store.rows, rowOf(t, certificate(1)), rowOf(t, modest(200)), ledger.Row{Name: "broken", Value: []byte("{")})
 		r := register.New(store, &counted{}, quiet())
 		r.SetMost(10 * share)
 		count := func(entries int64) {
@@ -268,12 +268,12 @@ func TestNamespaceHasItsShare(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		count(10 * share / 2)
+		count(10*share/2 - share)
 		if err := r.Record(t.Context(), greedy(1)); err != nil {
 			t.Errorf("while there is room for everybody: %v", err)
 		}
 		count(10*share/2 + 1)
-		if err := r.Record(t.Context(), greedy(2)); !errors.Is(err, register.ErrFull) || !strings.Contains(err.Error(), "for namespace ns: its accounts have 3 credentials") {
+		if err := r.Record(t.Context(), greedy(2)); !errors.Is(err, register.ErrFull) || !strings.Contains(err.Error(), "for namespace ns: there are 4 credentials") {
 			t.Errorf("more than its share: %v", err)
 		}
 		for n := range share - 1 {
@@ -284,8 +284,13 @@ func TestNamespaceHasItsShare(t *testing.T) {
 		if err := r.Record(t.Context(), modest(400)); !errors.Is(err, register.ErrFull) {
 			t.Errorf("what was written here is not counted: %v", err)
 		}
-		if err := r.Record(t.Context(), certificate(2)); err != nil {
-			t.Errorf("a certificate: %v", err)
+		for n := range share - 1 {
+			if err := r.Record(t.Context(), certificate(2+n)); err != nil {
+				t.Errorf("a certificate: %v", err)
+			}
+		}
+		if err := r.Record(t.Context(), certificate(9)); !errors.Is(err, register.ErrFull) || !strings.Contains(err.Error(), "for user ann") {
+			t.Errorf("more certificates than her share: %v", err)
 		}
 		// Counts are good for a while.
 		store.rows = nil

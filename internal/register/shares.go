@@ -16,16 +16,16 @@ const (
 	// whoever can ask for tokens cannot keep administrators and nodes from theirs:
 	// one in ten.
 	reserved = 10
-	// share is the part of a register that the tokens of one namespace may take
-	// once it is half full: one in ten.
+	// share is the part of a register that the tokens of one namespace, or the
+	// certificates of one user, may take once it is half full: one in ten.
 	share = 10
 	// shareEvery is how long the counts by namespace are good. Reading a million
 	// entries takes seconds, and is done only if half of them are there.
 	shareEvery = 10 * time.Minute
 )
 
-// shares are how many entries the accounts of each namespace have, while the
-// register is more than half full. The zero value has counted nothing.
+// shares are how many entries each holder has, while the register is nearly half
+// full or more. The zero value has counted nothing.
 type shares struct {
 	mu      sync.Mutex
 	held    map[string]int64
@@ -33,19 +33,19 @@ type shares struct {
 }
 
 // add counts an entry that was written here.
-func (s *shares) add(namespace string) {
+func (s *shares) add(holder string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.held != nil {
-		s.held[namespace]++
+		s.held[holder]++
 	}
 }
 
-// of returns how many entries a namespace has, as far as they are counted.
-func (s *shares) of(namespace string) int64 {
+// of returns how many entries a holder has, as far as they are counted.
+func (s *shares) of(holder string) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.held[namespace]
+	return s.held[holder]
 }
 
 // set puts new counts in the place of those before.
@@ -65,24 +65,24 @@ func (s *shares) old() bool {
 // room returns why there is none for an entry, or nil.
 func (r *Register) room(e *Entry) error {
 	n, most := r.entries.Load(), r.most
-	namespace, _, token := e.Account()
-	if token {
+	if _, _, token := e.Account(); token {
 		most -= most / reserved
 	}
 	if n >= most {
 		return fmt.Errorf("%w: it has %d entries of credentials that have not ended, and %d is the most", ErrFull, n, most)
 	}
-	if held := r.shares.of(namespace); token && n > r.most/2 && held >= r.most/share {
-		return fmt.Errorf("%w for namespace %s: its accounts have %d credentials that have not ended, and %d is the most while others need room",
-			ErrFull, namespace, held, r.most/share)
+	if held := r.shares.of(e.holder()); n > r.most/2 && held >= r.most/share {
+		return fmt.Errorf("%w for %s: there are %d credentials that have not ended, and %d is the most while others need room",
+			ErrFull, e.holder(), held, r.most/share)
 	}
 	return nil
 }
 
-// countShares counts the entries by namespace, if the register is more than half
-// full and they were not counted just now.
+// countShares counts the entries by holder, if the register is half full or will
+// be soon, and they were not counted just now. An entry that cannot be read is
+// nobody's.
 func (r *Register) countShares(ctx context.Context) error {
-	if r.entries.Load() <= r.most/2 {
+	if r.entries.Load() < r.most/2-r.most/share {
 		r.shares.set(nil)
 		return nil
 	}
@@ -91,20 +91,25 @@ func (r *Register) countShares(ctx context.Context) error {
 	}
 	held := map[string]int64{}
 	err := r.store.Each(ctx, func(row ledger.Row) error {
-		e, err := read(&row)
-		if err != nil {
-			return err
-		}
-		if namespace, _, ok := e.Account(); ok {
-			held[namespace]++
+		if e, err := read(&row); err == nil {
+			held[e.holder()]++
 		}
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("counting the register of credentials by namespace: %w", err)
+		return fmt.Errorf("counting the register of credentials by holder: %w", err)
 	}
 	r.shares.set(held)
 	return nil
+}
+
+// holder is who has a share of the register: the accounts of a namespace, or a
+// user.
+func (e *Entry) holder() string {
+	if namespace, _, ok := e.Account(); ok {
+		return "namespace " + namespace
+	}
+	return "user " + e.User
 }
 
 // Account returns the service account that the credential is for, if it is a

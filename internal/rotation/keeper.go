@@ -92,6 +92,7 @@ func Open(ctx context.Context, c Config, first func() (Key, error)) (*Keeper, er
 	k.asked = flight.Refresh{Work: k.read, Every: apart, Limit: readLimit}
 	k.confirms = flight.Refresh{Work: k.read, Limit: readLimit}
 	for {
+		began := time.Now()
 		text, revision, old, err := c.Store.Load(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("reading the signing keys: %w", err)
@@ -109,14 +110,14 @@ func Open(ctx context.Context, c Config, first func() (Key, error)) (*Keeper, er
 			old = true
 		}
 		if !old {
-			return k, k.take(set, revision)
+			return k, k.take(set, revision, began)
 		}
 		written, ok, err := k.save(ctx, set, revision)
 		if err != nil {
 			return nil, err
 		}
 		if ok {
-			return k, k.take(set, written)
+			return k, k.take(set, written, began)
 		}
 		// Another process was faster; its document is as good.
 	}
@@ -249,6 +250,7 @@ func (k *Keeper) named(id string) Key {
 // change writes what do makes of the newest document, and puts it in force here.
 func (k *Keeper) change(ctx context.Context, do func(*Set) (bool, error)) error {
 	for {
+		began := time.Now()
 		text, revision, _, err := k.Store.Load(ctx)
 		if err != nil {
 			return fmt.Errorf("reading the signing keys: %w", err)
@@ -263,7 +265,7 @@ func (k *Keeper) change(ctx context.Context, do func(*Set) (bool, error)) error 
 			return errors.Join(err, k.read(ctx))
 		}
 		if !changed {
-			return k.take(set, revision)
+			return k.take(set, revision, began)
 		}
 		written, ok, err := k.save(ctx, set, revision)
 		if err != nil {
@@ -271,7 +273,7 @@ func (k *Keeper) change(ctx context.Context, do func(*Set) (bool, error)) error 
 		}
 		if ok {
 			k.tell(ctx, set)
-			return k.take(set, written)
+			return k.take(set, written, began)
 		}
 	}
 }
@@ -313,6 +315,7 @@ func (k *Keeper) read(ctx context.Context) error {
 }
 
 func (k *Keeper) load(ctx context.Context) error {
+	began := time.Now()
 	text, revision, _, err := k.Store.Load(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the signing keys: %w", err)
@@ -321,7 +324,7 @@ func (k *Keeper) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return k.take(set, revision)
+	return k.take(set, revision, began)
 }
 
 // InStore reports whether the private half of the key that signs is in a

@@ -43,9 +43,8 @@ func Of(public crypto.PublicKey) (Key, error) {
 	return Key{ID: known.ID, Algorithm: known.Algorithm, Public: der}, nil
 }
 
-// take puts a set in force, unless a later one is.
-func (k *Keeper) take(set Set, revision int64) error {
-	began := time.Now()
+// take puts a set in force that was asked for at a time, unless a later one is.
+func (k *Keeper) take(set Set, revision int64, began time.Time) error {
 	k.taking.Lock()
 	defer k.taking.Unlock()
 	if in := k.view.Load(); in != nil && in.revision >= revision {

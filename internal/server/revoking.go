@@ -113,7 +113,8 @@ func (s *Server) registered(ctx context.Context, spec *v1alpha1.RevocationSpec) 
 				return e, err
 			}
 		}
-		return nil, nil
+		// Of an authority that keeps no list, or of one from before.
+		return s.register.FindNumber(ctx, c.SerialNumber)
 	case t.JTI != "":
 		e, err := s.find(ctx, identity.Credential{Method: identity.ServiceAccount, ID: "JTI=" + t.JTI})
 		if e != nil && e.Issuer != t.Issuer {
@@ -135,9 +136,6 @@ func (s *Server) find(ctx context.Context, c identity.Credential) (*register.Ent
 // [pki.ChainOf].
 func (s *Server) chainOf(ctx context.Context, named *v1alpha1.RevokedCertificate) (string, error) {
 	e, err := s.registered(ctx, &v1alpha1.RevocationSpec{Certificate: named})
-	if err == nil && e == nil && named.SerialNumber != "" {
-		e, err = s.register.FindNumber(ctx, named.SerialNumber)
-	}
 	if err != nil || e == nil || e.Signer == "" {
 		return "", err
 	}

@@ -27,40 +27,38 @@ func (p *Process) End(patience time.Duration) error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("looking after the children of the program: %w", err)
 	}
-	p.signalGroup(unix.SIGTERM)
-	group := p.group()
-	for _, m := range p.members() {
-		if m.group != group {
+	told, group := p.signalGroup(unix.SIGTERM), p.group()
+	left, err := p.members()
+	for _, m := range left {
+		if m.group != group || !told {
 			m.signal(unix.SIGTERM)
 		}
 		m.signal(unix.SIGCONT) // what is stopped hears nothing
 	}
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(pollEvery) {
-		if len(p.members()) == 0 {
-			return nil
-		}
+	for deadline := time.Now().Add(patience); len(left) > 0 && time.Now().Before(deadline); {
+		time.Sleep(pollEvery)
+		left, err = p.members()
 	}
-	var left []member
-	for deadline := time.Now().Add(killing); time.Now().Before(deadline); time.Sleep(pollEvery) {
+	for deadline := time.Now().Add(killing); len(left) > 0 && time.Now().Before(deadline); {
 		p.signalGroup(unix.SIGKILL)
-		if left = p.members(); len(left) == 0 {
-			return nil
-		}
 		for _, m := range left {
 			m.signal(unix.SIGKILL)
 		}
+		time.Sleep(pollEvery)
+		left, err = p.members()
+	}
+	if err != nil || len(left) == 0 {
+		return err
 	}
 	return fmt.Errorf("process %d (%s) and %d others that the program has started live on", left[0].pid, left[0].name, len(left)-1)
 }
 
 // signalGroup sends a signal to the program's process group, as long as the
-// program keeps its number from being another's.
-func (p *Process) signalGroup(sig syscall.Signal) {
+// program keeps its number from being another's, and reports whether it did.
+func (p *Process) signalGroup(sig syscall.Signal) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.gone && p.pid != 0 {
-		_ = unix.Kill(-p.pid, sig) // it fails only for a group that is gone
-	}
+	return !p.gone && p.pid != 0 && unix.Kill(-p.pid, sig) == nil
 }
 
 // group is the number of the program's process group.
@@ -73,7 +71,8 @@ func (p *Process) group() int {
 // A member is a process that belongs to a program.
 type member struct {
 	pid, parent, group, session int
-	name                        string
+	// start is when it began, which tells it from another of its number.
+	start, name string
 }
 
 // signal sends a signal to a process, unless its number is another's by now.
@@ -84,16 +83,16 @@ func (m member) signal(sig syscall.Signal) {
 		return
 	}
 	defer held.Release()
-	if now, ok := look(strconv.Itoa(m.pid)); ok && now.group == m.group && now.session == m.session {
+	if now, ok := look(strconv.Itoa(m.pid)); ok && now.start == m.start {
 		_ = held.Signal(sig) // who has ended needs none, and who may not be sent one is told of in the end
 	}
 }
 
 // members returns what has not ended of the program and what it has started.
-func (p *Process) members() []member {
-	entries, err := os.ReadDir("/proc")
+func (p *Process) members() ([]member, error) {
+	every, err := processes()
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	group, self := p.group(), os.Getpid()
 	ours, session := unix.Getpgrp(), 0
@@ -112,15 +111,12 @@ func (p *Process) members() []member {
 		}
 	}
 	var first []member
-	for _, e := range entries {
-		m, ok := look(e.Name())
-		if !ok {
-			continue
-		}
+	for _, m := range every {
 		children[m.parent] = append(children[m.parent], m)
-		// Those that have become ours are in a group of the program's making. A
-		// group of another session has only the same number.
-		if m.group == group && m.session == session || m.parent == self && m.group != ours || p.shares(m.pid) {
+		// Those that have become ours are in a group of the program's making, and
+		// were not ours before. A group of another session has only the same number.
+		become := m.parent == self && m.group != ours && p.before[m.pid] != m.start
+		if m.group == group && m.session == session || become || p.shares(m.pid) {
 			first = append(first, m)
 		}
 	}
@@ -131,7 +127,37 @@ func (p *Process) members() []member {
 	for _, m := range found {
 		all = append(all, m)
 	}
-	return all
+	return all, nil
+}
+
+// processes returns what has not ended on the machine, as far as it can be seen.
+func processes() ([]member, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("looking for what the program has started: %w", err)
+	}
+	var all []member
+	for _, e := range entries {
+		if m, ok := look(e.Name()); ok {
+			all = append(all, m)
+		}
+	}
+	return all, nil
+}
+
+// childrenOf returns the children of a process, with when each began.
+func childrenOf(parent int) (map[int]string, error) {
+	every, err := processes()
+	if err != nil {
+		return nil, err
+	}
+	children := map[int]string{}
+	for _, m := range every {
+		if m.parent == parent {
+			children[m.pid] = m.start
+		}
+	}
+	return children, nil
 }
 
 // shares reports whether a process is in the program's mount namespace.
@@ -163,10 +189,16 @@ func look(pid string) (member, bool) {
 	if end < 0 {
 		return member{}, false
 	}
-	m := member{pid: number, name: rest[:end]}
-	var state string
-	if _, err := fmt.Sscan(rest[end+1:], &state, &m.parent, &m.group, &m.session); err != nil {
+	// The fields from the third on, the state (proc(5)).
+	fields := strings.Fields(rest[end+1:])
+	if len(fields) < 20 {
 		return member{}, false
 	}
-	return m, state != "Z" && state != "X"
+	m := member{pid: number, name: rest[:end], start: fields[19]}
+	for i, into := range []*int{&m.parent, &m.group, &m.session} {
+		if *into, err = strconv.Atoi(fields[1+i]); err != nil {
+			return member{}, false
+		}
+	}
+	return m, fields[0] != "Z" && fields[0] != "X"
 }

@@ -76,7 +76,7 @@ func start(text string) int {
 			for _, err := os.Stat(file); err != nil; _, err = os.Stat(file) {
 				time.Sleep(10 * time.Millisecond)
 			}
-			ended <- p.End(time.Second)
+			ended <- p.End(3 * time.Second)
 		}()
 	} else {
 		ended <- nil
@@ -346,16 +346,16 @@ func TestEnd(t *testing.T) {
 	for _, s := range testers(t) {
 		for _, mount := range []string{"", "mount"} {
 			t.Run(s.name+" "+mount, func(t *testing.T) {
-				stray, want := "", 4
+				stray, want := "", 3
 				if mount != "" {
 					// Its parent has ended, and nothing but the namespace leads to it.
-					stray, want = `(setsid sh -c 'echo $$; trap "" TERM; while :; do sleep 0.05; done' &); sleep 0.2; `, 5
+					stray, want = `(setsid sh -c 'trap "" TERM; echo $$; while :; do sleep 0.05; done' &); `, 4
 				}
 				c := sh(stray + `trap 'exit 4' TERM
 					sh -c 'trap "" TERM; echo $$; while :; do sleep 0.05; done' &
 					setsid sh -c 'echo $$; sleep 1000' &
 					sh -c 'echo $$; kill -STOP $$; sleep 1000' &
-					sleep 0.5; echo 0; while :; do sleep 0.05; done`)
+					while :; do sleep 0.05; done`)
 				if mount != "" {
 					c.Mount = filepath.Join(folder(t, "/var/tmp"), mount)
 					if code, out := s.run(t, at(c)); code != 0 {
@@ -363,7 +363,7 @@ func TestEnd(t *testing.T) {
 					}
 				}
 				now := filepath.Join(folder(t, "/var/tmp"), "now")
-				cmd := s.command(c)
+				cmd := afterAnother(s.command(c))
 				cmd.Env = []string{endingEnv + "=" + now}
 				cmd.Stderr = os.Stderr
 				out, err := cmd.StdoutPipe()
@@ -373,18 +373,19 @@ func TestEnd(t *testing.T) {
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
 				}
-				var pids []int
-				for pid := -1; pid != 0; {
-					if _, err := fmt.Fscan(out, &pid); err != nil {
+				var neighbour int
+				if _, err := fmt.Fscan(out, &neighbour); err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = syscall.Kill(neighbour, syscall.SIGKILL) }()
+				pids := make([]int, want)
+				for i := range pids {
+					if _, err := fmt.Fscan(out, &pids[i]); err != nil {
 						t.Fatal(err)
 					}
-					if pid != 0 && !alive(pid) {
-						t.Errorf("process %d does not live", pid)
+					if !alive(pids[i]) {
+						t.Errorf("process %d does not live", pids[i])
 					}
-					pids = append(pids, pid)
-				}
-				if len(pids) != want {
-					t.Errorf("%d processes, want %d", len(pids)-1, want-1)
 				}
 				bystander := exec.Command("sleep", "1000")
 				if err := bystander.Start(); err != nil {
@@ -398,10 +399,13 @@ func TestEnd(t *testing.T) {
 				if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 4 {
 					t.Errorf("it ends with %v, want the exit code of the program", err)
 				}
-				for _, pid := range pids[:len(pids)-1] {
+				for _, pid := range pids {
 					if alive(pid) {
 						t.Errorf("process %d lives on", pid)
 					}
+				}
+				if !alive(neighbour) {
+					t.Error("what its own process had started before was ended too")
 				}
 				if !alive(bystander.Process.Pid) {
 					t.Error("somebody else's process was ended too")
@@ -409,6 +413,14 @@ func TestEnd(t *testing.T) {
 			})
 		}
 	}
+}
+
+// afterAnother is the same command in a process that has another child already,
+// whose number it prints.
+func afterAnother(cmd *exec.Cmd) *exec.Cmd {
+	cmd.Args = append([]string{"sh", "-c", `setsid sleep 1000 & echo $!; exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = "/bin/sh"
+	return cmd
 }
 
 // at is the same command without an end to wait for.

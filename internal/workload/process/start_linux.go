@@ -29,9 +29,11 @@ type Process struct {
 	// namespace is the mount namespace of the program; nil without one. Held open,
 	// it is nobody else's, even when all that was in it has ended.
 	namespace *os.File
-	started   chan error // what fork returned
-	exited    chan Exit
-	signals   chan os.Signal
+	// before are the children that were ours before, with when each began.
+	before  map[int]string
+	started chan error // what fork returned
+	exited  chan Exit
+	signals chan os.Signal
 
 	mu   sync.Mutex // held while pid is used, and when it ceases to be ours
 	pid  int
@@ -44,6 +46,10 @@ func Prepare(c Command) (*Process, error) {
 	p := &Process{
 		command: c, terminal: openTerminal(), started: make(chan error, 1), exited: make(chan Exit, 1),
 		signals: make(chan os.Signal, 64),
+	}
+	var err error
+	if p.before, err = childrenOf(os.Getpid()); err != nil {
+		return nil, err
 	}
 	p.listen()
 	if c.Mount == "" {
