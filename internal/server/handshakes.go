@@ -3,12 +3,16 @@ package server
 import (
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"net"
 	"slices"
 	"strings"
 	"sync/atomic"
 
+	"k8s.io/apimachinery/pkg/util/validation"
 	cliflag "k8s.io/component-base/cli/flag"
 )
 
@@ -80,17 +84,12 @@ func (s *Server) inForce(f *facts) bool {
 
 func (s *Server) newFacts(config *tls.Config, seal ticketSeal) *facts {
 	f := &facts{trusts: s.credentials.trusts.Load(), shown: []*tls.Certificate{s.material.serving.Certificate()}}
-	byName := map[string]*tls.Certificate{}
+	var named []namedCertificate
 	for _, n := range s.material.named {
-		cert, names := n.pair.Certificate(), n.names
-		if len(names) == 0 {
-			names = cert.Leaf.DNSNames
-		}
-		for _, name := range names {
-			byName[strings.ToLower(name)] = cert
-		}
-		f.shown = append(f.shown, cert)
+		named = append(named, namedCertificate{n.pair.Certificate(), n.names})
+		f.shown = append(f.shown, n.pair.Certificate())
 	}
+	byName := certificatesByName(named)
 	f.config = config.Clone()
 	f.config.GetConfigForClient = nil
 	f.config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -106,6 +105,41 @@ func (s *Server) newFacts(config *tls.Config, seal ticketSeal) *facts {
 	}
 	seal.bind(f.config, f.digest())
 	return f
+}
+
+// A namedCertificate is shown to whoever asks for one of the names, or of its own
+// names if none are given.
+type namedCertificate struct {
+	cert  *tls.Certificate
+	names []string
+}
+
+// certificatesByName returns which certificate is shown for a name, in lower case.
+// As in Kubernetes (k8s.io/apiserver pkg/server/dynamiccertificates), the earlier
+// one wins, and a name that is given wins over one that a certificate has.
+func certificatesByName(all []namedCertificate) map[string]*tls.Certificate {
+	byName, given := map[string]*tls.Certificate{}, map[string]*tls.Certificate{}
+	for _, n := range slices.Backward(all) {
+		names, into := n.names, given
+		if len(names) == 0 {
+			names, into = ownNames(n.cert.Leaf), byName
+		}
+		for _, name := range names {
+			into[strings.ToLower(name)] = n.cert
+		}
+	}
+	maps.Copy(byName, given)
+	return byName
+}
+
+// ownNames are the hosts that a certificate is for: also its common name, if that
+// is one.
+func ownNames(cert *x509.Certificate) []string {
+	name := strings.ToLower(strings.TrimPrefix(cert.Subject.CommonName, "*."))
+	if net.ParseIP(name) != nil || len(validation.IsDNS1123Subdomain(name)) > 0 {
+		return cert.DNSNames
+	}
+	return append([]string{cert.Subject.CommonName}, cert.DNSNames...)
 }
 
 // digest tells these facts from others.
