@@ -96,3 +96,33 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+// What was claimed anew since a page was read stays when the page is removed.
+func TestRemovalSparesWhatIsClaimedAnew(t *testing.T) {
+	l, _ := open(t)
+	put(t, l, ledger.Row{Name: "moved", Ends: at(100), Value: []byte("mine")}, ledger.Row{Name: "marked", Ends: at(100)}, ledger.Row{Name: "gone", Ends: at(100)})
+	if err := l.Mark(t.Context(), []ledger.Mark{{Name: "marked", Ends: at(100), Mark: 7}}); err != nil {
+		t.Fatal(err)
+	}
+	page, err := l.Page(t.Context(), ledger.Range{Most: 10})
+	if err != nil || len(page.Rows) != 3 {
+		t.Fatalf("%+v, %v", page, err)
+	}
+	if ok, err := l.Claim(t.Context(), ledger.Row{Name: "moved", Ends: at(200), Value: []byte("mine")}, at(50)); !ok || err != nil {
+		t.Fatalf("claiming it anew: %v, %v", ok, err)
+	}
+	if err := l.Remove(t.Context(), page.Rows); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := l.Claim(t.Context(), ledger.Row{Name: "moved", Ends: at(200), Value: []byte("theirs")}, at(150)); ok || err != nil {
+		t.Errorf("another has it: %v, %v", ok, err)
+	}
+	for name, want := range map[string]bool{"moved": true, "marked": false, "gone": false} {
+		if _, ok, err := l.Get(t.Context(), name); ok != want || err != nil {
+			t.Errorf("%s is there: %v, %v", name, ok, err)
+		}
+	}
+	if n, err := l.Count(t.Context()); n != 1 || err != nil {
+		t.Errorf("%d names are left, %v", n, err)
+	}
+}

@@ -62,20 +62,29 @@ func (l *Ledger) Marks(ctx context.Context, all []Row) error {
 	return nil
 }
 
-// Remove removes the rows of a page, with their names.
+// Remove removes the rows of a page, each with its name unless that leads to
+// another row by now: see [Ledger.Claim].
 func (l *Ledger) Remove(ctx context.Context, all []Row) error {
 	for some := range slices.Chunk(all, MaxRows) {
-		var deletes []clientv3.Op
+		var removals []clientv3.Op
 		for _, r := range some {
-			deletes = append(deletes,
-				clientv3.OpDelete(l.prefix+rows+encodeEnd(r.Ends)+"/"+r.Name),
-				clientv3.OpDelete(l.prefix+names+r.Name))
+			end := encodeEnd(r.Ends)
+			row, name := clientv3.OpDelete(l.prefix+rows+end+"/"+r.Name), l.prefix+names+r.Name
+			removals = append(removals, clientv3.OpTxn(leadsTo(name, end), []clientv3.Op{row, clientv3.OpDelete(name)}, []clientv3.Op{row}))
 		}
-		if _, err := l.client.Txn(ctx).Then(deletes...).Commit(); err != nil {
+		if _, err := l.client.Txn(ctx).Then(removals...).Commit(); err != nil {
 			return fmt.Errorf("removing %d rows: %w", len(some), err)
 		}
 	}
 	return nil
+}
+
+// leadsTo are the conditions under which a name holds an end, whatever its mark.
+// What a name holds begins with as many digits each time, and a mark follows a
+// space.
+func leadsTo(name, end string) []clientv3.Cmp {
+	before := end[:len(end)-1] + string(end[len(end)-1]-1) + "~"
+	return []clientv3.Cmp{clientv3.Compare(clientv3.Value(name), ">", before), clientv3.Compare(clientv3.Value(name), "<", end+"!")}
 }
 
 // Sweep removes the rows that end before a time, and returns how many that were.
