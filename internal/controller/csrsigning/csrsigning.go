@@ -176,7 +176,11 @@ func (c *Controller) issue(ctx context.Context, signer *signing.Signer, r *signi
 	if err := c.Follow(ctx); err != nil {
 		return nil, fmt.Errorf("making sure that nothing was revoked meanwhile: %w", err)
 	}
-	return issued, c.judge(ctx, r, who)
+	if err := c.judge(ctx, r, who); err != nil {
+		return nil, err
+	}
+	// Last, so that a key belongs to nobody whose certificate is not handed out.
+	return issued, c.claim(ctx, issued.Certificate)
 }
 
 // judge refuses a request whose sender is not let in any more. The others who may
@@ -210,10 +214,8 @@ func (c *Controller) sign(ctx context.Context, signer *signing.Signer, r *signin
 	if err != nil {
 		return nil, err
 	}
-	if issued.Certificate, issued.Authority, err = signer.Sign(request, now, terms); err != nil {
-		return nil, err
-	}
-	return issued, c.claim(ctx, issued.Certificate)
+	issued.Certificate, issued.Authority, err = signer.Sign(request, now, terms)
+	return issued, err
 }
 
 // terms returns what a certificate is held to that continues a chain of renewals.

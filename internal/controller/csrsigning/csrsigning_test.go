@@ -234,6 +234,11 @@ func TestRecordsFirst(t *testing.T) {
 		if got, _ := w.outcome("r"); got != "" {
 			t.Fatalf("unrecorded: %s", got)
 		}
+		w.set(func() {
+			if len(w.keys) > 0 {
+				t.Error("a key belongs to somebody whose certificate is not handed out")
+			}
+		})
 		w.set(func() { w.recording = nil })
 		time.Sleep(time.Minute)
 		got, cert := w.outcome("r")
