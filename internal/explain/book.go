@@ -32,7 +32,7 @@ const (
 	// flushTimeout gives up a write to a store that does not answer.
 	flushTimeout = 5 * time.Second
 	// maxPending is how many records wait for the store.
-	maxPending = 1024
+	maxPending = int(topics) * totalBurst
 )
 
 // A Store keeps small values for a while, where all processes find them.
@@ -233,7 +233,12 @@ func (b *Book) due() (map[string][]byte, []*Request) {
 	var records []*Request
 	for _, r := range b.pending {
 		records = append(records, r)
-		values[byID(r.ID)] = encode(r)
+		text := encode(r)
+		if text == nil {
+			b.lose(time.Now(), Lost{Store: 1})
+			continue
+		}
+		values[byID(r.ID)] = text
 		values[byAuditID(r)] = nil
 	}
 	if b.untold {
@@ -261,7 +266,8 @@ func byAuditID(r *Request) string {
 	return fmt.Sprintf("%s%s/%s/%016x-%s", auditPrefix, r.AuditID, r.Peer, r.Time.UnixNano(), r.ID)
 }
 
-// encode returns a record as it is kept, shortened if it is too large.
+// encode returns a record as it is kept, shortened if it is too large, or nil if
+// it is too large however short.
 func encode(r *Request) []byte {
 	text, err := json.Marshal(r)
 	if err == nil && len(text) <= maxRecord {
@@ -293,8 +299,18 @@ func encode(r *Request) []byte {
 	for i := range short.Ladder {
 		short.Ladder[i].Checks = nil
 	}
-	if text, err = json.Marshal(&short); err != nil {
-		return nil
+	if short.Review != nil {
+		review := *short.Review
+		review.Audiences = nil
+		short.Review = &review
+	}
+	if short.Authorization != nil {
+		decision := *short.Authorization
+		decision.Reason, decision.Error, decision.Nearest = cut(decision.Reason, 200), cut(decision.Error, 200), nil
+		short.Authorization = &decision
+	}
+	if text, err = json.Marshal(&short); err != nil || len(text) > maxRecord {
+		return nil // hardly: JSON writes some characters as six
 	}
 	return text
 }

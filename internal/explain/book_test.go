@@ -251,6 +251,26 @@ func TestEncodeIsBounded(t *testing.T) {
 	}
 }
 
+// One of the characters that JSON writes as six is shortened all the more, or
+// left out.
+func TestEncodeIsBoundedWhatever(t *testing.T) {
+	long := strings.Repeat("<", 500)
+	r := &Request{
+		ID: "i", Code: 200, Review: &Review{Kind: "TokenReview", Asker: "a", Audiences: slices.Repeat([]string{long}, maxAudiences)},
+		Authorization: &Authorization{Reason: long + long, Error: long + long},
+	}
+	if text := encode(r); len(text) == 0 || len(text) > maxRecord {
+		t.Errorf("a record of %d bytes", len(text))
+	}
+	if len(r.Review.Audiences) == 0 || len(r.Authorization.Reason) != 1000 {
+		t.Error("the record itself was changed")
+	}
+	r.Authorization.Asked = Asked{Group: long, Version: long, Resource: long, Subresource: long, Namespace: long, Name: long, Path: long}
+	if text := encode(r); text != nil {
+		t.Errorf("a record of %d bytes", len(text))
+	}
+}
+
 func TestDenied(t *testing.T) {
 	store := &shelf{values: map[string][]byte{}}
 	book := newBook(store, "a")

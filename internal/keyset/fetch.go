@@ -131,7 +131,12 @@ func (c *Client) Get(ctx context.Context, address, bearer string) ([]byte, http.
 	if bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+bearer)
 	}
+	// Addresses of claims are in tokens, and may have a secret in their query.
+	shown := req.URL.Scheme + "://" + req.URL.Host + req.URL.EscapedPath()
 	res, err := c.http.Do(req)
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		err = fmt.Errorf("asking %s: %w", shown, failed.Err)
+	}
 	switch {
 	case err != nil && res != nil:
 		return nil, nil, &AnswerError{res.StatusCode, err} // a redirect that is refused
@@ -140,14 +145,14 @@ func (c *Client) Get(ctx context.Context, address, bearer string) ([]byte, http.
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return nil, nil, &AnswerError{res.StatusCode, fmt.Errorf("%s answered %d", address, res.StatusCode)}
+		return nil, nil, &AnswerError{res.StatusCode, fmt.Errorf("%s answered %d", shown, res.StatusCode)}
 	}
 	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading the answer of %s: %w", address, err)
+		return nil, nil, fmt.Errorf("reading the answer of %s: %w", shown, err)
 	}
 	if len(text) > maxAnswer {
-		return nil, nil, &AnswerError{res.StatusCode, fmt.Errorf("the answer of %s is longer than 1 MiB", address)}
+		return nil, nil, &AnswerError{res.StatusCode, fmt.Errorf("the answer of %s is longer than 1 MiB", shown)}
 	}
 	return text, res.Header, nil
 }
