@@ -180,7 +180,7 @@ func (p *Process) watch() Exit {
 		case ended:
 			return Exit{status}
 		case pid == p.pid && status.Stopped():
-			p.stopped()
+			p.stopped(status.StopSignal())
 		}
 	}
 }

@@ -76,8 +76,15 @@ func (t *terminal) put(group int) {
 // stopped stops this process and its group as the program was, so that the shell
 // it was started from has the terminal again. Where there is no terminal nobody
 // waits for that, and where there is no shell nobody would continue it.
-func (p *Process) stopped() {
+func (p *Process) stopped(by syscall.Signal) {
 	if p.terminal == nil {
+		return
+	}
+	if (by == unix.SIGTTIN || by == unix.SIGTTOU) && p.inForeground() {
+		// It wanted the terminal in the background, and has been put into the
+		// foreground since, where nothing is stopped for that.
+		p.terminal.giveTo(p.pid)
+		_ = p.Signal(unix.SIGCONT)
 		return
 	}
 	p.terminal.takeFrom(p.pid)
@@ -88,6 +95,12 @@ func (p *Process) stopped() {
 	// What continues this process is passed on. SIGTSTP, which the kernel would
 	// keep from a group that nobody continues, is lost in Go once it was notified.
 	_ = unix.Kill(0, unix.SIGSTOP)
+}
+
+// inForeground reports whether this process or the program is in the foreground.
+func (p *Process) inForeground() bool {
+	group := p.terminal.foreground()
+	return group == unix.Getpgrp() || group == p.pid
 }
 
 // continuable reports whether this process was started by one of its session that
