@@ -151,6 +151,9 @@ func TestTerminal(t *testing.T) {
 		shell.until("ready-44")
 		shell.send("echo shell-$((1+1))\n")
 		shell.until("shell-2")
+		// It is stopped because it reads, and the shell is told so.
+		shell.send("until jobs | grep -q Stopped; do sleep 0.1; done; echo stopped-$((2+2))\n")
+		shell.until("stopped-4")
 		shell.send("fg\n")
 		time.Sleep(300 * time.Millisecond)
 		shell.send("hello\n")
