@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -14,6 +13,7 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
 	kjson "sigs.k8s.io/json"
 
+	"gatehouse.dev/gatehouse/internal/api/answer"
 	"gatehouse.dev/gatehouse/internal/jose"
 	"gatehouse.dev/gatehouse/internal/rotation"
 )
@@ -152,13 +152,7 @@ func (s *Server) answerKeys(w http.ResponseWriter, r *http.Request, keys []Signi
 		responsewriters.ErrorNegotiated(keysStatus(err), s.api.Codecs(), schema.GroupVersion{Version: "v1"}, w, r)
 		return
 	}
-	text, err := json.Marshal(SigningKeys{keys})
-	if err != nil {
-		responsewriters.ErrorNegotiated(err, s.api.Codecs(), schema.GroupVersion{Version: "v1"}, w, r)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(text, '\n')) // fails only if the caller is gone
+	answer.Write(w, http.StatusOK, SigningKeys{keys})
 }
 
 // keysStatus says in the API's words why keys were not changed.

@@ -9,7 +9,6 @@ package workloads_test
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -18,7 +17,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -177,8 +175,7 @@ type job struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	lines  chan string
-	mu     sync.Mutex
-	stderr bytes.Buffer
+	stderr env.Output
 	ended  chan error
 }
 
@@ -202,7 +199,7 @@ func (s starter) start(t *testing.T, args ...string) *job {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j.cmd.Stderr = j
+	j.cmd.Stderr = &j.stderr
 	if err := j.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -223,18 +220,8 @@ func (s starter) start(t *testing.T, args ...string) *job {
 	return j
 }
 
-// Write takes what is printed on standard error.
-func (j *job) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.stderr.Write(p)
-}
-
-func (j *job) said() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.stderr.String()
-}
+// said is what was printed on standard error so far.
+func (j *job) said() string { return j.stderr.String() }
 
 // line returns the next line, or fails the test.
 func (j *job) line() string {
