@@ -29,6 +29,9 @@ type Refusal struct {
 	// Cause is a further error that Reason goes on with, or nil.
 	Cause error
 	Facts
+	// Annotations belong into the audit event of the request, as those of a
+	// [Result] do.
+	Annotations []Annotation
 
 	// passed is what those said who looked at the credential and found that it
 	// was not theirs. It is no part of what Unwrap returns: they are all
@@ -70,6 +73,17 @@ func (r *Refusal) Unwrap() error { return r.Cause }
 func (r *Refusal) kind() Kind { return r.Kind }
 
 func (r *Refusal) facts() Facts { return r.Facts }
+
+// AnnotationsOf returns the annotations of all refusals in an error.
+func AnnotationsOf(err error) (all []Annotation) {
+	walk(err, func(f factual) bool {
+		if r, ok := f.(*Refusal); ok {
+			all = append(all, r.Annotations...)
+		}
+		return false
+	})
+	return all
+}
 
 // Refuse returns a [Refusal] without a cause.
 func Refuse(method identity.Method, kind Kind, reason string) error {

@@ -49,6 +49,9 @@ func respond(ctx context.Context, res *authn.Result, err error) (*authenticator.
 		return nil, false, nil
 	}
 	if err != nil {
+		for _, a := range authn.AnnotationsOf(err) {
+			audit.AddAuditAnnotation(ctx, a.Key, a.Value)
+		}
 		return nil, false, err
 	}
 	for _, a := range res.Annotations {

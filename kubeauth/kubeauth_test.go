@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apiserver/pkg/audit"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -38,7 +39,7 @@ func (people) VerifyToken(_ context.Context, token string, audiences []string) (
 		return nil, authn.Pass("Test", "no dot")
 	}
 	if name == "bad" {
-		return nil, authn.Refuse("Test", authn.BadProof, "bad token")
+		return nil, &authn.Refusal{Method: "Test", Reason: "bad token", Annotations: []authn.Annotation{{Key: "example.org/bad", Value: audience}}}
 	}
 	both, ok := authn.Audiences([]string{"api"}, audiences)
 	if ok = ok && authn.Intersect([]string{audience}, both) != nil; !ok {
@@ -146,7 +147,7 @@ func TestToken(t *testing.T) {
 		{"two", "jane.api jane.api", nil, "", "white space"},
 		{"of nobody", ".api", nil, "", "without saying whose"},
 	} {
-		ctx := t.Context()
+		ctx := audit.WithAuditContext(t.Context())
 		if test.audiences != nil {
 			ctx = authenticator.WithAudiences(ctx, test.audiences)
 		}
@@ -156,6 +157,9 @@ func TestToken(t *testing.T) {
 		}
 		if test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
 			t.Errorf("%s: %v, want %q", test.name, err, test.err)
+		}
+		if got, _ := audit.AuditContextFrom(ctx).GetEventAnnotation("example.org/bad"); (got == "api") != (test.name == "bad") {
+			t.Errorf("%s: the event has the annotation %q", test.name, got)
 		}
 	}
 }

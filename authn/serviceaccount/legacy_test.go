@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -140,6 +141,35 @@ func TestLegacyUseIsTold(t *testing.T) {
 	f.used = nil
 	if _, err := f.VerifyToken(authn.Rehearsal(t.Context()), f.store(t, legacy(), nil), nil); err != nil || len(f.used) > 0 {
 		t.Errorf("a rehearsal: %v, told %q", err, f.used)
+	}
+}
+
+// A refusal has the annotations that Kubernetes makes before it refuses.
+func TestRefusedAnnotations(t *testing.T) {
+	f := newFixture(t)
+	const old = "authentication.k8s.io/legacy-token=system:serviceaccount:ns:app"
+	marked := map[string]string{serviceaccount.InvalidSinceLabel: "2020-01-01"}
+	for _, tt := range []struct {
+		name, token string
+		audiences   []string
+		want        string
+	}{
+		{"marked invalid", f.store(t, legacy(object{prefix + "secret.name": "old"}), marked), nil,
+			old + " authentication.k8s.io/legacy-token-invalidated=old/ns"},
+		{"for another audience", f.store(t, legacy(), nil), []string{"vault"}, old},
+		{"other token in the secret", f.sign(t, legacy(object{"iat": 1})), nil, old},
+		{"bound and expired", f.sign(t, claims(object{"exp": time.Now().Unix() - 100})), nil, ""},
+		{"bound and stale, of no account", f.sign(t, claims(object{"kubernetes.io": object{
+			"namespace": "ns", "serviceaccount": object{"name": "gone", "uid": "u"}, "warnafter": 1,
+		}, "sub": "system:serviceaccount:ns:gone"})), nil, ""},
+		{"no token", "x", nil, ""},
+	} {
+		_, err := f.VerifyToken(t.Context(), tt.token, tt.audiences)
+		// Whoever tries others too keeps them.
+		err = fmt.Errorf("beside others: %w", errors.Join(errors.New("another"), err))
+		if got := annotations(&authn.Result{Annotations: authn.AnnotationsOf(err)}); got != tt.want {
+			t.Errorf("%s: annotations %q, want %q (%v)", tt.name, got, tt.want, err)
+		}
 	}
 }
 

@@ -173,6 +173,7 @@ func (l *look) legacy(token string) error {
 	}
 	l.recordUse(c, secret)
 	if since := secret.Labels[InvalidSinceLabel]; since != "" {
+		l.annotate("authentication.k8s.io/legacy-token-invalidated", c.secret.name+"/"+c.namespace)
 		l.use(UsedInvalidLegacy)
 		return l.refuse(fmt.Errorf("the token in secret %s/%s for service account %s/%s has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the '%s' label from the secret to temporarily allow use of this token",
 			c.namespace, c.secret.name, c.namespace, c.account.name, InvalidSinceLabel), authn.Revoked, mendLabel,

@@ -178,7 +178,7 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 	}
 	res, err := v.judge(ctx, c, token, audiences, now)
 	if err != nil {
-		return nil, &authn.Refusal{Method: c.method, Reason: "token of " + c.who.Name, Cause: err}
+		return nil, &authn.Refusal{Method: c.method, Reason: "token of " + c.who.Name, Cause: err, Annotations: res.Annotations}
 	}
 	return res, nil
 }
@@ -244,7 +244,8 @@ func (v *Verifier) proven(ctx context.Context, t *compact.Token) (*keySet, *comp
 	return keys, key, err
 }
 
-// judge settles whether a token counts now, for one of the audiences.
+// judge settles whether a token counts now, for one of the audiences. The result
+// has the annotations even if it does not.
 func (v *Verifier) judge(ctx context.Context, c *claims, token string, asked []string, now time.Time) (*authn.Result, error) {
 	made := new(struct {
 		authn.Result
@@ -265,14 +266,14 @@ func (v *Verifier) judge(ctx context.Context, c *claims, token string, asked []s
 	l.trial = trial{claims: c, issuers: v.issuers, meant: meant, asked: asked, now: now}
 	l.res.Audiences = authn.Intersect(meant, asked)
 	if len(l.res.Audiences) == 0 {
-		return nil, l.refuse(fmt.Errorf("token audiences %q is invalid for the target audiences %q", meant, asked), authn.WrongAudience, mendMeant)
+		return l.res, l.refuse(fmt.Errorf("token audiences %q is invalid for the target audiences %q", meant, asked), authn.WrongAudience, mendMeant)
 	}
 	if c.method == identity.LegacyServiceAccount {
 		// Kubernetes looks at no time in these: they have none.
 		return l.res, l.legacy(token)
 	}
 	if err := l.checkTime(); err != nil {
-		return nil, err
+		return l.res, err
 	}
 	if !c.expires.IsZero() {
 		l.endBy(c.expires.Add(leeway))

@@ -315,12 +315,13 @@ func TestRefusalWithStatus(t *testing.T) {
 	r := incoming("GET", "/api/v1/pods", nil)
 	r.Header.Set("Authorization", "Bearer x")
 	serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		d.Refuse(w, r, errors.New("expired"), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		d.Refuse(w, r, errors.Join(errors.New("expired"), invalidated()), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			kubeaudit.LogResponseObject(r.Context(), &metav1.Status{Message: "Unauthorized", Code: 401}, schema.GroupVersion{Version: "v1"}, scheme.Codecs)
 			w.WriteHeader(401)
 		}))
 	}), r)
-	if e := d.one(); e.ResponseStatus.Message != "Unauthorized" || e.ResponseStatus.Code != 401 || e.Annotations[audit.FailureAnnotation] != "expired" {
+	if e := d.one(); e.ResponseStatus.Message != "Unauthorized" || e.ResponseStatus.Code != 401 || e.Annotations[audit.FailureAnnotation] != `expired\nServiceAccount: marked` ||
+		e.Annotations["authentication.k8s.io/legacy-token-invalidated"] != "old/ns" {
 		t.Errorf("event %+v", e)
 	}
 }

@@ -66,10 +66,10 @@ func (rec *Recorder) Record(next http.Handler) http.Handler {
 
 // Refuse answers r, whose credential was refused because of err, with answer,
 // and records that as one event: stage ResponseStarted, the text of err in an
-// annotation, and no user unless it is known whose credential it was that is
-// refused. Like upstream's (filters.WithFailedAuthenticationAudit)
-// it says what kinds of credential the caller tried, unless the answer has a
-// Status to say.
+// annotation beside those of its refusals, and no user unless it is known whose
+// credential it was that is refused. Like upstream's
+// (filters.WithFailedAuthenticationAudit) it says what kinds of credential the
+// caller tried, unless the answer has a Status to say.
 func (rec *Recorder) Refuse(w http.ResponseWriter, r *http.Request, err error, answer http.Handler) {
 	r, record, failed := rec.begin(w, r)
 	if failed != nil {
@@ -84,6 +84,9 @@ func (rec *Recorder) Refuse(w http.ResponseWriter, r *http.Request, err error, a
 	record.last = auditinternal.StageResponseStarted
 	if caller, ok := request.UserFrom(ctx); ok {
 		record.annotateCredential(ctx, caller, rec.Annotations(ctx))
+	}
+	for _, a := range authn.AnnotationsOf(err) {
+		record.annotate(ctx, a.Key, a.Value)
 	}
 	if err != nil {
 		record.annotate(ctx, FailureAnnotation, printable(err.Error()))

@@ -16,6 +16,7 @@ import (
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authz"
+	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/audit"
 )
 
@@ -158,6 +159,8 @@ func TestRefuse(t *testing.T) {
 			r.URL.RawQuery = "access_token=s3cret"
 			r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{}}}
 		}, nil, "Authentication failed, attempted: basic, access_token, x509", ""},
+		{"legacy token marked invalid", func(r *http.Request) { r.Header.Set("Authorization", "Bearer s3cret") },
+			errors.Join(errors.New("no password"), invalidated()), "Authentication failed, attempted: bearer", `no password\nServiceAccount: marked`},
 		{"log forging", func(*http.Request) {}, errors.New("a\nb\x1b[31m\xff\u2028c"),
 			"Authentication failed, no credentials provided", `a\nb\x1b[31m\xff\u2028c`},
 		{"endless", func(*http.Request) {}, errors.New(strings.Repeat("é", 5000)),
@@ -180,11 +183,25 @@ func TestRefuse(t *testing.T) {
 			if got := e.Annotations[audit.FailureAnnotation]; got != tt.failure {
 				t.Errorf("failure %q, want %q", got, tt.failure)
 			}
+			wantMarked := ""
+			if strings.HasPrefix(tt.name, "legacy") {
+				wantMarked = "old/ns"
+			}
+			if got := e.Annotations["authentication.k8s.io/legacy-token-invalidated"]; got != wantMarked {
+				t.Errorf("the annotation of the refusal is %q, want %q", got, wantMarked)
+			}
 			if strings.Contains(fmt.Sprint(e), "s3cret") {
 				t.Errorf("secret in %+v", e)
 			}
 		})
 	}
+}
+
+// invalidated is a refusal that has something for the event.
+func invalidated() error {
+	return &authn.Refusal{Method: identity.ServiceAccount, Reason: "marked", Annotations: []authn.Annotation{
+		{Key: "authentication.k8s.io/legacy-token-invalidated", Value: "old/ns"},
+	}}
 }
 
 func TestAuditID(t *testing.T) {

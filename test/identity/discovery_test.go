@@ -70,7 +70,7 @@ func TestNoDiscovery(t *testing.T) {
 // TestLegacyTokenUse says that the use of a token in a Secret is written down
 // and counted, and that one marked invalid is refused.
 func TestLegacyTokenUse(t *testing.T) {
-	w := start(t, nil)
+	w := start(t, map[string]string{"policy.yaml": everything}, "--audit-policy-file=DIR/policy.yaml", "--audit-log-path=DIR/audit.log")
 	w.account("default", "app")
 	app := w.as(credential{token: w.legacyToken("default", "old", "app")})
 	if a := app.ask("GET", "/api", nil); a.code != 200 {
@@ -94,4 +94,7 @@ func TestLegacyTokenUse(t *testing.T) {
 	if a := app.ask("GET", "/api", nil); a.code != 401 {
 		t.Errorf("a token that is marked invalid: %d, want 401", a.code)
 	}
+	env.Eventually(w.t, "the audit event of the refusal", func() bool {
+		return strings.Contains(env.Read(w.t, w.file("audit.log")), `"authentication.k8s.io/legacy-token-invalidated":"old/default"`)
+	})
 }
