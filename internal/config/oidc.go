@@ -46,8 +46,8 @@ type OIDC struct {
 	// The client ID that tokens must be for. Needed with an issuer.
 	// Default: none.
 	ClientID string `json:"clientID" flag:"oidc-client-id"`
-	// The file with the CA certificates of the issuer in PEM form. Without it,
-	// those that the machine trusts.
+	// The file with the CA certificates of the issuer in PEM form. It is
+	// followed. Without it, those that the machine trusts.
 	// Default: none.
 	CAFile string `json:"caFile" flag:"oidc-ca-file" path:"read"`
 	// The claim with the user name.

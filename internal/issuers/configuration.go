@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -17,6 +16,7 @@ import (
 	authenticationcel "k8s.io/apiserver/pkg/authentication/cel"
 
 	"gatehouse.dev/gatehouse/internal/compact"
+	"gatehouse.dev/gatehouse/internal/pki"
 )
 
 // maxFile is the largest configuration, in bytes, that is read.
@@ -148,9 +148,9 @@ type Flags struct {
 	RequiredClaims []string
 }
 
-// Document returns what the flags say in the form of a file (kube-apiserver's
-// pkg/kubeapiserver/options/authentication.go).
-func (f *Flags) Document(disallowed []string) (*Document, error) {
+// document returns what the flags say in the form of a file (kube-apiserver's
+// pkg/kubeapiserver/options/authentication.go). CA is what is in CAFile.
+func (f *Flags) document(ca []byte, disallowed []string) (*Document, error) {
 	known, _ := Algorithms()
 	for _, alg := range f.SigningAlgs {
 		if !slices.Contains(known, alg) {
@@ -175,11 +175,11 @@ func (f *Flags) Document(disallowed []string) (*Document, error) {
 		spec.ClaimMappings.Groups = apiserver.PrefixedClaimOrExpression{Claim: f.GroupsClaim, Prefix: &f.GroupsPrefix}
 	}
 	if f.CAFile != "" {
-		text, err := os.ReadFile(f.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("reading the CA of the issuer: %w", err)
+		// An empty one would stand for all that the machine trusts.
+		if _, err := pki.ParseCertificates(ca); err != nil {
+			return nil, err
 		}
-		spec.Issuer.CertificateAuthority = string(text)
+		spec.Issuer.CertificateAuthority = string(ca)
 	}
 	required := map[string]string{}
 	for _, r := range f.RequiredClaims {
@@ -192,5 +192,10 @@ func (f *Flags) Document(disallowed []string) (*Document, error) {
 	for name, value := range required {
 		spec.ClaimValidationRules = append(spec.ClaimValidationRules, apiserver.ClaimValidationRule{Claim: name, RequiredValue: value})
 	}
-	return compile(&apiserver.AuthenticationConfiguration{JWT: []apiserver.JWTAuthenticator{spec}}, disallowed)
+	doc, err := compile(&apiserver.AuthenticationConfiguration{JWT: []apiserver.JWTAuthenticator{spec}}, disallowed)
+	if err != nil {
+		return nil, err
+	}
+	doc.digest = sha256.Sum256(ca)
+	return doc, nil
 }

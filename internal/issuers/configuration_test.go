@@ -132,7 +132,7 @@ func TestCheck(t *testing.T) {
 		{"none", func(_ *issuers.Config, f *issuers.Flags) { f.SigningAlgs = []string{"none"} }, "unsupported signing alg"},
 		{"symmetric", func(_ *issuers.Config, f *issuers.Flags) { f.SigningAlgs = []string{"HS256"} }, "unsupported signing alg"},
 		{"missing CA", func(_ *issuers.Config, f *issuers.Flags) { f.CAFile = path + "x" }, "no such file"},
-		{"CA that is none", func(_ *issuers.Config, f *issuers.Flags) { f.CAFile = path }, "certificateAuthority"},
+		{"CA that is none", func(_ *issuers.Config, f *issuers.Flags) { f.CAFile = path }, "no certificate in PEM form"},
 		{"required claim without value", func(_ *issuers.Config, f *issuers.Flags) { f.RequiredClaims = []string{"a"} }, "CLAIM=VALUE"},
 		{"name that is not reserved", func(c *issuers.Config, _ *issuers.Flags) { c.Reserved = []string{"https://a admin"} }, "not of the form"},
 		{"name without issuer", func(c *issuers.Config, _ *issuers.Flags) { c.Reserved = []string{"system:a"} }, "not of the form"},

@@ -1,6 +1,7 @@
-// Package issuers follows a Kubernetes AuthenticationConfiguration: it reads
-// the issuers of tokens in it, compiles its expressions, keeps their keys
-// fresh, and puts all of that into a [jwt.Verifier].
+// Package issuers follows a Kubernetes AuthenticationConfiguration, or the CA of
+// the issuer that flags describe instead: it reads the issuers of tokens in it,
+// compiles its expressions, keeps their keys fresh, and puts all of that into a
+// [jwt.Verifier].
 //
 // The one idea: what is in force is replaced as a whole. A changed file takes
 // effect once it was read, checked and compiled, and once every issuer that is
@@ -73,12 +74,20 @@ type Metrics interface {
 	Refused()
 }
 
-// read returns what the configuration says: that of the file, or of the flags.
+// file returns the path of the file that is followed, or "" if there is none.
+func (c *Config) file() string {
+	if c.Flags != nil {
+		return c.Flags.CAFile
+	}
+	return c.Path
+}
+
+// read returns what the configuration says; text is that of the file.
 func (c *Config) read(text []byte) (*Document, error) {
 	var doc *Document
 	var err error
 	if c.Flags != nil {
-		doc, err = c.Flags.Document(c.Own)
+		doc, err = c.Flags.document(text, c.Own)
 	} else {
 		doc, err = Parse(text, c.Own)
 	}
@@ -106,14 +115,14 @@ func (c *Config) checkNames() error {
 // Check returns what is wrong with the configuration, as [Open] would, and what
 // it says about anonymous requests.
 func Check(cfg Config) (*Anonymous, error) {
-	if cfg.Flags != nil || cfg.Path == "" {
-		if cfg.Flags == nil {
-			return nil, cfg.checkNames()
-		}
+	switch {
+	case cfg.Flags == nil && cfg.Path == "":
+		return nil, cfg.checkNames()
+	case cfg.file() == "":
 		_, err := cfg.read(nil)
 		return nil, err
 	}
-	file, err := reload.Open(cfg.Path, cfg.read, nil)
+	file, err := reload.Open(cfg.file(), cfg.read, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -123,9 +132,9 @@ func Check(cfg Config) (*Anonymous, error) {
 // URLs returns what the issuers call themselves.
 func URLs(cfg Config) ([]string, error) {
 	var text []byte
-	if cfg.Flags == nil {
+	if file := cfg.file(); file != "" {
 		var err error
-		if text, err = os.ReadFile(cfg.Path); err != nil {
+		if text, err = os.ReadFile(file); err != nil {
 			return nil, fmt.Errorf("reading the issuers: %w", err)
 		}
 	}
@@ -146,7 +155,7 @@ type Live struct {
 	metrics  Metrics
 	log      *slog.Logger
 	verifier *jwt.Verifier
-	file     *reload.File[*Document] // nil if there are flags
+	file     *reload.File[*Document] // nil if there is nothing to follow
 	first    *Document
 	changed  chan struct{}
 
@@ -167,14 +176,14 @@ func Open(cfg Config, metrics Metrics, log *slog.Logger) (*Live, error) {
 		cfg: cfg, metrics: metrics, log: log, changed: make(chan struct{}, 1),
 		sources: map[string]*source{},
 	}
-	if cfg.Flags != nil {
+	if cfg.file() == "" {
 		doc, err := cfg.read(nil)
 		if err != nil {
 			return nil, err
 		}
 		l.first = doc
 	} else {
-		file, err := reload.Open(cfg.Path, l.parse, l.notify)
+		file, err := reload.Open(cfg.file(), l.parse, l.notify)
 		if err != nil {
 			return nil, err
 		}
@@ -198,11 +207,19 @@ func (l *Live) Verifier() *jwt.Verifier { return l.verifier }
 // nil. It cannot change.
 func (l *Live) Anonymous() *Anonymous { return l.first.Anonymous }
 
-// Status returns how following the file has gone so far.
-func (l *Live) Status() reload.Status {
-	if l.file == nil {
-		return reload.Status{}
+// Followed returns the name of the flag whose file is followed, or "".
+func (l *Live) Followed() string {
+	switch {
+	case l.file == nil:
+		return ""
+	case l.cfg.Flags != nil:
+		return "oidc-ca-file"
 	}
+	return "authentication-config"
+}
+
+// Status returns how following the file has gone so far. There must be one.
+func (l *Live) Status() reload.Status {
 	status := l.file.Status()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -228,13 +245,27 @@ func (l *Live) parse(text []byte) (*Document, error) {
 // notify takes the news from the file to the goroutine of Run.
 func (l *Live) notify(problem error) {
 	if problem != nil {
-		l.metrics.Refused()
+		l.refused()
 		l.log.Error("authentication configuration is bad; the last good one stays in force", "err", problem)
 		return
 	}
 	select {
 	case l.changed <- struct{}{}:
 	default:
+	}
+}
+
+// refused and configured count what became of a change of the file that
+// Kubernetes counts, which is that of --authentication-config alone.
+func (l *Live) refused() {
+	if l.cfg.Flags == nil {
+		l.metrics.Refused()
+	}
+}
+
+func (l *Live) configured(doc *Document, reloaded bool) {
+	if l.cfg.Flags == nil {
+		l.metrics.Configured(doc.text, reloaded)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/issuers"
+	"gatehouse.dev/gatehouse/test/authority"
 	"gatehouse.dev/gatehouse/test/ladder"
 	"gatehouse.dev/gatehouse/test/oidc"
 )
@@ -312,6 +313,57 @@ func TestBadReloads(t *testing.T) {
 }
 
 // Keys rotate under load, and no good token is refused.
+// The CA of the issuer that flags describe is followed like a file of issuers:
+// another one takes effect once the issuer has shown its keys to it.
+func TestReloadCA(t *testing.T) {
+	one, other := authority.New(t, "one").PEM(), authority.New(t, "other").PEM()
+	path := write(t, one)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "a.example.org")
+		live, m := follow(t, "", w, func(c *issuers.Config) {
+			c.Flags = &issuers.Flags{
+				IssuerURL: "https://a.example.org", ClientID: audience, CAFile: path, UsernameClaim: "sub", SigningAlgs: []string{"ES256"},
+			}
+		})
+		token := w["a.example.org"].Token(t, audience, nil)
+		before, err := verify(live, token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change := func(text string, down bool) error {
+			w["a.example.org"].Lock()
+			w["a.example.org"].Down = down
+			w["a.example.org"].Unlock()
+			rewrite(t, path, text)
+			live.Reload(t.Context())
+			if _, err := verify(live, token); err != nil {
+				t.Errorf("a good token is refused: %v", err)
+			}
+			return live.Status().Problem
+		}
+		for _, bad := range []string{"", "n0nsense", one[:len(one)/2]} {
+			if change(bad, false) == nil {
+				t.Errorf("accepted: %q", bad)
+			}
+		}
+		if change(other, true) == nil {
+			t.Error("a CA that the issuer has shown no keys to is in force")
+		}
+		if !before.Fresh(time.Now()) {
+			t.Error("a result ends although nothing else is in force")
+		}
+		if err := change(other, false); err != nil {
+			t.Errorf("a good change: %v", err)
+		}
+		if before.Fresh(time.Now()) {
+			t.Error("a result outlives its configuration")
+		}
+		if m.configured != 0 || m.refused != 0 {
+			t.Errorf("counted as changes of --authentication-config: %+v", m)
+		}
+	})
+}
+
 func TestRotationUnderLoad(t *testing.T) {
 	path := write(t, configuration(entry("a.example.org", plain)))
 	synctest.Test(t, func(t *testing.T) {

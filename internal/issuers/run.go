@@ -126,7 +126,7 @@ func (l *Live) Run(ctx context.Context) {
 	var work sync.WaitGroup
 	defer work.Wait()
 	l.startAll(ctx, &work, l.sources)
-	l.metrics.Configured(l.applied.text, false)
+	l.configured(l.applied, false)
 	if l.file == nil {
 		<-ctx.Done()
 		return
@@ -172,11 +172,11 @@ func (l *Live) apply(ctx context.Context, work *sync.WaitGroup) {
 	}
 	l.report(err)
 	if err != nil {
-		l.metrics.Refused()
+		l.refused()
 		l.log.Error("authentication configuration has not taken effect; the last one stays in force", "err", err)
 		return
 	}
-	l.metrics.Configured(doc.text, true)
+	l.configured(doc, true)
 	l.log.Info("authentication configuration reloaded", "issuers", len(doc.issuers))
 }
 

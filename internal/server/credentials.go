@@ -99,7 +99,7 @@ func (s *Server) identify(objects serviceaccount.Objects, digestKey []byte) (*cr
 		if err != nil {
 			return nil, err
 		}
-		c.keep(described.Path, live)
+		c.keep(live)
 		tokens = append(tokens, live.Verifier())
 		if said := live.Anonymous(); said != nil {
 			served = said
@@ -122,13 +122,13 @@ func (s *Server) identify(objects serviceaccount.Objects, digestKey []byte) (*cr
 	return c, nil
 }
 
-// keep runs the issuers, with the file that describes them if there is one.
-func (c *credentials) keep(path string, live *issuers.Live) {
-	if path == "" {
-		c.keepers = append(c.keepers, live.Run)
+// keep runs the issuers, with the file that they follow if there is one.
+func (c *credentials) keep(live *issuers.Live) {
+	if name := live.Followed(); name != "" {
+		c.follow(name, live.Status, live.Run)
 		return
 	}
-	c.follow("authentication-config", live.Status, live.Run)
+	c.keepers = append(c.keepers, live.Run)
 }
 
 // certificates builds what authenticates by the certificate of a connection: a

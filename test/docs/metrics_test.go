@@ -74,15 +74,26 @@ func metricsOfPage(t *testing.T) map[string]metric {
 	return out
 }
 
+// nobodysIssuer is an AuthenticationConfiguration with an issuer that never
+// answers.
+const nobodysIssuer = `{"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration", "jwt": [{
+	"issuer": {"url": "https://127.0.0.1:1", "audiences": ["a"]}, "claimMappings": {"username": {"claim": "sub", "prefix": ""}}}]}`
+
 // metricsOfServer returns the types of the metrics of a busy server by name.
 func metricsOfServer(t *testing.T) map[string]string {
 	t.Helper()
 	dir := t.TempDir()
-	policy := filepath.Join(dir, "policy.yaml")
-	if err := os.WriteFile(policy, []byte("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n"), 0o600); err != nil {
-		t.Fatal(err)
+	file := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
 	}
-	s := env.Start(t, "--audit-policy-file", policy, "--audit-log-path", filepath.Join(dir, "audit.log"))
+	s := env.Start(t, "--audit-log-path", filepath.Join(dir, "audit.log"),
+		"--audit-policy-file", file("policy.yaml", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n"),
+		"--authentication-config", file("authentication.yaml", nobodysIssuer))
 	kubectl := tools.Kubectl(t, "1.37")
 	run := func(args ...string) string {
 		t.Helper()

@@ -115,6 +115,16 @@ func TestEveryFileReload(t *testing.T) {
 	}
 }
 
+// So does that of the CA of the issuer that flags describe instead of a file.
+func TestIssuerCAReload(t *testing.T) {
+	dex := newProvider(t)
+	w := start(t, map[string]string{"issuer.pem": authority.New(t, "of somebody else").PEM()},
+		"--oidc-issuer-url="+dex.Issuer, "--oidc-client-id=gatehouse", "--oidc-username-prefix=-",
+		"--oidc-signing-algs=ES256", "--oidc-ca-file=DIR/issuer.pem")
+	jo := w.as(credential{token: dex.token("jo")})
+	w.reloads(t, source{"oidc-ca-file", "issuer.pem", dex.ca(), func() string { got, _ := jo.whoami(); return got.Username }, "", "jo"})
+}
+
 // reloads shows that a bad file changes nothing and is told of, and a good one
 // takes effect.
 func (w *world) reloads(t *testing.T, s source) {

@@ -29,11 +29,10 @@ func newProvider(t *testing.T) *provider {
 // puts prefix before the names that it gives.
 func (p *provider) configuration(prefix string) string {
 	p.t.Helper()
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.server.Certificate().Raw})
 	text, err := json.Marshal(map[string]any{
 		"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration",
 		"jwt": []any{map[string]any{
-			"issuer":        map[string]any{"url": p.Issuer, "audiences": []string{"gatehouse"}, "certificateAuthority": string(ca)},
+			"issuer":        map[string]any{"url": p.Issuer, "audiences": []string{"gatehouse"}, "certificateAuthority": p.ca()},
 			"claimMappings": map[string]any{"username": map[string]any{"claim": "sub", "prefix": prefix}},
 		}},
 	})
@@ -41,6 +40,11 @@ func (p *provider) configuration(prefix string) string {
 		p.t.Fatal(err)
 	}
 	return string(text)
+}
+
+// ca is the certificate that the issuer shows, as a PEM text.
+func (p *provider) ca() string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.server.Certificate().Raw}))
 }
 
 // token is one of the issuer's, for the user sub.
