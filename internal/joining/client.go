@@ -1,6 +1,7 @@
 package joining
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -55,22 +57,48 @@ func connect(cfg *rest.Config) (rest.Interface, error) {
 }
 
 // maxAnswer bounds what is read of an answer, in bytes: who it is of may not be
-// known yet.
+// known yet. It is more than etcd stores of one object.
 const maxAnswer = 4 << 20
 
-// bounded reads at most maxAnswer of each answer.
+// bounded refuses answers that are longer than maxAnswer, and those that send us
+// elsewhere: API servers do not, and what is sent along is for one of them only.
 type bounded struct{ http.RoundTripper }
 
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := b.RoundTripper.RoundTrip(r)
-	if err == nil {
-		response.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.LimitReader(response.Body, maxAnswer), response.Body}
+	if err != nil {
+		return nil, err
 	}
-	return response, err
+	defer response.Body.Close()
+	if response.StatusCode >= 300 && response.StatusCode < 400 {
+		return nil, fmt.Errorf("it redirects to %.200q, and an API server does not", response.Header.Get("Location"))
+	}
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxAnswer {
+		return nil, fmt.Errorf("it answers with more than %d bytes", maxAnswer)
+	}
+	response.Body = io.NopCloser(bytes.NewReader(text))
+	return response, nil
 }
+
+// A strange error is one whose text may be that of somebody who is not known.
+type strange struct{ error }
+
+// Error returns the text as it can be shown: with nothing that a terminal obeys,
+// and not at any length.
+func (s strange) Error() string {
+	const most = 400
+	text := s.error.Error()
+	if len(text) > most || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return fmt.Sprintf("%.*q", most, text)
+	}
+	return text
+}
+
+func (s strange) Unwrap() error { return s.error }
 
 // client returns a client that acts as the node.
 func (n *Node) client() (rest.Interface, error) {

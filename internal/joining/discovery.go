@@ -102,14 +102,15 @@ func (w *Way) discover(ctx context.Context) (*clientcmdapi.Cluster, error) {
 // signed returns the kubeconfig that the server publishes, once the token has
 // signed it.
 func (w *Way) signed(ctx context.Context, trust rest.TLSClientConfig, id, key string) (string, error) {
-	client, err := connect(&rest.Config{Host: w.Server, TLSClientConfig: trust})
+	// Nothing that is answered is shown as it comes.
+	client, err := connect(&rest.Config{Host: w.Server, TLSClientConfig: trust, WarningHandler: rest.NoWarnings{}})
 	if err != nil {
 		return "", err
 	}
 	for {
 		var info corev1.ConfigMap
 		if err := client.Get().AbsPath(clusterInfo).Do(ctx).Into(&info); err != nil {
-			return "", hinted(fmt.Errorf("asking %s who it is: %w", w.Server, err), "see that the server is there and runs with --enable-bootstrap-token-auth")
+			return "", hinted(fmt.Errorf("asking %s who it is: %w", w.Server, strange{err}), "see that the server is there and runs with --enable-bootstrap-token-auth")
 		}
 		text, signature := info.Data["kubeconfig"], info.Data["jws-kubeconfig-"+id]
 		if signature != "" {

@@ -47,6 +47,8 @@ type fake struct {
 	decide func(csr *certificatesv1.CertificateSigningRequest, n int)
 	// refuse answers a request instead, if it returns a code.
 	refuse func(r *http.Request) int
+	// introduce answers who the server is, instead.
+	introduce http.HandlerFunc
 
 	mu     sync.Mutex
 	csrs   map[string]*certificatesv1.CertificateSigningRequest
@@ -118,6 +120,10 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	const requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+	if strings.HasSuffix(r.URL.Path, "/cluster-info") && f.introduce != nil {
+		f.introduce(w, r)
+		return
+	}
 	if strings.HasSuffix(r.URL.Path, "/cluster-info") {
 		answer(w, 200, &corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, Data: f.info})
 		return
