@@ -38,7 +38,8 @@ const (
 	// Unavailable is one that could not be judged, because whom to ask does not
 	// answer.
 	Unavailable Kind = "unavailable"
-	// Throttled is one that was not looked at, because too many are.
+	// Throttled is one that was not looked at, or not to the end, because too many
+	// are. Nothing is known against it: see [IsThrottled].
 	Throttled Kind = "throttled"
 	// Other is a reason of none of these kinds.
 	Other Kind = "other"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"gatehouse.dev/gatehouse/identity"
@@ -212,6 +213,16 @@ func Blame(err error) (identity.Method, Kind) {
 		return is.Method, kind
 	}
 	return "", kind
+}
+
+// IsThrottled reports whether one who might have accepted the credential did not
+// get to look at it. Whoever sent it should not be told that it is bad, but to
+// send it again.
+func IsThrottled(err error) bool {
+	if all, ok := errors.AsType[*tried](err); ok {
+		return slices.ContainsFunc(all.Unwrap(), IsThrottled)
+	}
+	return refused(err) && kindOf(err) == Throttled
 }
 
 // Bounds of what a ladder holds, because callers have a hand in it.

@@ -83,6 +83,11 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 // ServeHTTP implements [http.Handler].
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	res, err := g.Authenticator.Authenticate(r)
+	if authn.IsThrottled(err) {
+		w.Header().Set("Retry-After", "1")
+		g.refuse(w, r, http.StatusServiceUnavailable, "too many credentials wait to be verified; try again", err)
+		return
+	}
 	if err != nil {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		g.refuse(w, r, http.StatusUnauthorized, "Unauthorized", err)

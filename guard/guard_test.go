@@ -26,6 +26,8 @@ func (people) VerifyToken(_ context.Context, token string, _ []string) (*authn.R
 	switch {
 	case strings.HasPrefix(token, "bad"):
 		return nil, authn.Refuse("Test", authn.BadProof, "the secret reason")
+	case token == "throttled":
+		return nil, authn.Refuse("Test", authn.Throttled, "the secret reason")
 	case token == "nameless":
 		return &authn.Result{Identity: &identity.Identity{}}, nil
 	}
@@ -72,6 +74,7 @@ func TestGuard(t *testing.T) {
 		{"another user", "GET", "/pages/1", "ann", nil, 403, `User "ann" cannot get`, "cannot get"},
 		{"denied", "GET", "/pages/1", "joe", nil, 403, "he is joe", "he is joe"},
 		{"a bad token", "GET", "/pages/1", "bad", nil, 401, "Unauthorized", "the secret reason"},
+		{"a token that nobody looked at", "GET", "/pages/1", "throttled", nil, 503, "try again", "the secret reason"},
 		{"a token of nobody", "GET", "/pages/1", "nameless", nil, 401, "Unauthorized", "without saying whose"},
 		{"no token", "GET", "/pages/1", "", nil, 401, "Unauthorized", "no credential"},
 		{"anonymous", "GET", "/public", "", nil, 403, `User "system:anonymous" cannot`, "cannot"},

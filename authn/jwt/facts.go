@@ -66,7 +66,10 @@ func (t trial) checks() []authn.Check {
 // unproved returns why the signature is not good, with what was compared.
 func (t trial) unproved(err error) error {
 	key := authn.Check{What: "key (kid)", Got: t.token.KeyID, OK: true}
+	why := authn.FactsOf(err)
 	switch {
+	case why.Kind == authn.Throttled:
+		return t.refuse(err, why.Kind, why.Mend)
 	case errors.Is(err, errNoKey):
 		key.OK, key.Want = false, "one of "+authn.List(t.Keys.ids())
 		return t.refuse(err, authn.Unknown, mendKey, key)

@@ -89,7 +89,8 @@ type Source interface {
 	// Renew fetches the keys because a token names one that is not there, and
 	// returns when that is done, or before if found reports that the key is
 	// there. It is called for whatever strangers send, so it must decide for
-	// itself how often it does anything.
+	// itself how often it does anything. Its error may have a kind: it is that of
+	// the refusal if it is [authn.Throttled].
 	Renew(ctx context.Context, found func() bool) error
 }
 

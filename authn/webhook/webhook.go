@@ -40,7 +40,8 @@ const (
 // A Config says what to ask, and what an answer may say.
 type Config struct {
 	// Ask sends a review, and has an answer read that is a success. An error of
-	// read is what Ask returns.
+	// read is what Ask returns. One of the kind [authn.Throttled] says that the
+	// webhook was not asked, because too much is.
 	Ask func(ctx context.Context, review []byte, read func(answer []byte) error) error
 	// Version is that of the reviews: v1 or v1beta1.
 	Version string
@@ -156,10 +157,14 @@ func (v *Verifier) ask(ctx context.Context, key verified.Key, token string, aske
 
 // unavailable is the refusal of a token that there is no answer about.
 func unavailable(why error) error {
+	kind := authn.Unavailable
+	if authn.FactsOf(why).Kind == authn.Throttled {
+		kind = authn.Throttled
+	}
 	return &authn.Refusal{
 		Method: identity.Webhook, Reason: "the webhook gave no answer", Cause: why,
 		Facts: authn.Facts{
-			Kind: authn.Unavailable,
+			Kind: kind,
 			Mend: "see that the webhook runs, answers in time, and says what Kubernetes' TokenReview says; the log tells when it does not answer, and when it does again",
 		},
 	}

@@ -417,6 +417,21 @@ func TestWebhookThatNeverAnswers(t *testing.T) {
 	}
 }
 
+// A token about which the webhook was not asked, because others were, is not one
+// that it gave no answer about.
+func TestWebhookThatIsNotAsked(t *testing.T) {
+	for want, asked := range map[authn.Kind]error{
+		authn.Throttled:   authn.Explained(errors.New("no turn came"), authn.Throttled, nil),
+		authn.Unavailable: authn.Explained(errors.New("no answer came"), authn.Expired, nil),
+	} {
+		v := openFunc(t, func(context.Context, []byte, func([]byte) error) error { return asked })
+		_, err := v.VerifyToken(t.Context(), "token", nil)
+		if method, kind := authn.Blame(err); method != identity.Webhook || kind != want || authn.IsThrottled(err) != (want == authn.Throttled) || authn.FactsOf(err).Mend == "" {
+			t.Errorf("%s: the reason is counted as %q of %s: %v", want, kind, method, err)
+		}
+	}
+}
+
 // TestWhoseTokenItIs mixes tokens and audiences at random and at the same time:
 // the identity is always the one of the token that was presented.
 func TestWhoseTokenItIs(t *testing.T) {

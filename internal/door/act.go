@@ -54,7 +54,7 @@ func (d *door) impersonate(next http.Handler) http.Handler {
 // refuseRevoked answers 401 to whoever acts as somebody who is revoked. As with
 // every 401, the reason is for the operator alone.
 func (d *door) refuseRevoked(w http.ResponseWriter, r *http.Request, err error) {
-	id := d.noteRefusal(w, r, err)
+	id := d.noteRefusal(w, r, http.StatusUnauthorized, err)
 	kubeaudit.AddAuditAnnotation(r.Context(), audit.RequestIDAnnotation, id)
 	audit.Failed(r.Context(), err)
 	if method, kind := authn.Blame(err); kind != "" {

@@ -28,7 +28,7 @@ func (d *door) requireFresh(next http.Handler) http.Handler {
 func (d *door) refuseStale(w http.ResponseWriter, r *http.Request, err error) {
 	d.Metrics.RefusedStale()
 	// That it is so was logged when it began.
-	id := d.noteRefusal(w, r, err)
+	id := d.noteRefusal(w, r, http.StatusServiceUnavailable, err)
 	d.recorder.Refuse(w, r, err, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		kubeaudit.AddAuditAnnotation(r.Context(), audit.RequestIDAnnotation, id)
 		w.Header().Set("Retry-After", "1")

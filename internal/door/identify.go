@@ -34,7 +34,8 @@ func callerOf(ctx context.Context) *identity.Identity {
 	return caller
 }
 
-// authenticate finds out who sent the request, or answers 401. Behind it the
+// authenticate finds out who sent the request, or answers 401, or 503 if nobody
+// got to look at the credential. Behind it the
 // request carries no credential any more, and no header that claims to say who
 // somebody is, by whatever method the caller was identified.
 func (d *door) authenticate(next http.Handler) http.Handler {
@@ -55,6 +56,10 @@ func (d *door) authenticate(next http.Handler) http.Handler {
 				d.Metrics.Attempted(method, kind)
 			}
 			d.Hold(r)
+			if authn.IsThrottled(err) {
+				d.refuseThrottled(w, r, err)
+				return
+			}
 			d.refuse(w, r, err)
 			return
 		}
@@ -99,18 +104,34 @@ func (d *door) identify(r *http.Request) (*authn.Result, error) {
 	return res, nil
 }
 
-// refuse answers 401, in Kubernetes' words and no more. What was wrong goes to
+// refuse answers 401, in Kubernetes' words and no more.
+func (d *door) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	d.turnAway(w, r, http.StatusUnauthorized, err, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "close")
+		w.Header()["Www-Authenticate"] = d.challenges
+		d.fail(w, r, apierrors.NewUnauthorized("Unauthorized"))
+	})
+}
+
+// refuseThrottled answers 503: a client that was told 401 would have its user log
+// in again, and one that sends the same again, as clients do, may be let in.
+func (d *door) refuseThrottled(w http.ResponseWriter, r *http.Request, err error) {
+	d.turnAway(w, r, http.StatusServiceUnavailable, err, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", "1")
+		d.fail(w, r, apierrors.NewServiceUnavailable("too many credentials wait to be verified; try again"))
+	})
+}
+
+// turnAway answers one whose credential does not count. What was wrong goes to
 // the log, the audit event and the journal, which share the IDs that the answer
 // has.
-func (d *door) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	id := d.noteRefusal(w, r, err)
+func (d *door) turnAway(w http.ResponseWriter, r *http.Request, status int, err error, answer http.HandlerFunc) {
+	id := d.noteRefusal(w, r, status, err)
 	d.Log.InfoContext(r.Context(), "authentication failed", "err", err,
 		"method", r.Method, "path", r.URL.Path, "peer", r.RemoteAddr, "auditID", w.Header().Get(auditIDHeader), "requestID", id)
 	d.recorder.Refuse(w, r, err, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		kubeaudit.AddAuditAnnotation(r.Context(), audit.RequestIDAnnotation, id)
-		w.Header().Set("Connection", "close")
-		w.Header()["Www-Authenticate"] = d.challenges
-		d.fail(w, r, apierrors.NewUnauthorized("Unauthorized"))
+		answer(w, r)
 	}))
 }
 

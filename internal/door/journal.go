@@ -19,18 +19,20 @@ const RequestIDHeader = "Gatehouse-Request-Id"
 type Journal interface {
 	// NewID returns the ID of a refused request, which nobody can guess.
 	NewID() string
-	// Refused is told of a credential that was refused. The ladder, which says
-	// what each authenticator found, may be called until Refused returns.
-	Refused(id, auditID string, r *http.Request, ladder func() []authn.Rung)
+	// Refused is told of a credential that was refused, with the status of the
+	// answer. The ladder, which says what each authenticator found, may be called
+	// until Refused returns.
+	Refused(id, auditID string, r *http.Request, status int, ladder func() []authn.Rung)
 	// Denied is told of what a caller may not do, and of the reason given.
 	Denied(id, auditID string, r *http.Request, a *authz.Attributes, reason string)
 }
 
-// noteRefusal records a 401, and returns the ID that it is found by.
-func (d *door) noteRefusal(w http.ResponseWriter, r *http.Request, err error) string {
+// noteRefusal records that a credential was refused with a status, and returns
+// the ID that it is found by.
+func (d *door) noteRefusal(w http.ResponseWriter, r *http.Request, status int, err error) string {
 	id := d.Journal.NewID()
 	w.Header().Set(RequestIDHeader, id)
-	d.Journal.Refused(id, AuditIDOf(w), r, func() []authn.Rung {
+	d.Journal.Refused(id, AuditIDOf(w), r, status, func() []authn.Rung {
 		if err == authn.ErrNoCredential {
 			// Nobody had anything to refuse; still, who was asked?
 			_, ladder, _ := authn.Trace(d.Authenticator, r)

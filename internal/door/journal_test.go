@@ -19,6 +19,7 @@ type journal struct {
 	mu              sync.Mutex
 	n               int
 	refused, denied []string
+	statuses        []int
 	ladders         [][]authn.Rung
 }
 
@@ -29,10 +30,10 @@ func (j *journal) NewID() string {
 	return fmt.Sprint("id-", j.n)
 }
 
-func (j *journal) Refused(id, auditID string, _ *http.Request, ladder func() []authn.Rung) {
+func (j *journal) Refused(id, auditID string, _ *http.Request, status int, ladder func() []authn.Rung) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.refused, j.ladders = append(j.refused, id+" "+auditID), append(j.ladders, ladder())
+	j.refused, j.statuses, j.ladders = append(j.refused, id+" "+auditID), append(j.statuses, status), append(j.ladders, ladder())
 }
 
 func (j *journal) Denied(id, auditID string, _ *http.Request, a *authz.Attributes, reason string) {

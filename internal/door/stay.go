@@ -48,7 +48,7 @@ func (d *door) leave(w http.ResponseWriter, r *http.Request, stream *live.Reques
 	ctx, auditID, id := r.Context(), w.Header().Get(auditIDHeader), d.Journal.NewID()
 	audit.Ended(ctx, why.String())
 	kubeaudit.AddAuditAnnotation(ctx, audit.RequestIDAnnotation, id)
-	d.Journal.Refused(id, auditID, r, func() []authn.Rung { return authn.Ladder(why.Err) })
+	d.Journal.Refused(id, auditID, r, int(why.Status().Code), func() []authn.Rung { return authn.Ladder(why.Err) })
 	d.Log.InfoContext(ctx, "a stream was ended", "why", why.Kind, "err", why.Err, "user", callerOf(ctx).Name,
 		"path", r.URL.Path, "auditID", auditID, "requestID", id)
 }

@@ -80,9 +80,9 @@ func (b *Book) NewID() string { return strings.ToLower(rand.Text()) }
 
 // Refused records that the credential of r was refused. Ladder returns what was
 // said of it, and is called only if there is room.
-func (b *Book) Refused(id, auditID string, r *http.Request, ladder func() []authn.Rung) {
+func (b *Book) Refused(id, auditID string, r *http.Request, status int, ladder func() []authn.Rung) {
 	if record := b.begin(requests, id, auditID, r); record != nil {
-		record.Code, record.Ladder = http.StatusUnauthorized, ladder()
+		record.Code, record.Ladder = status, ladder()
 		b.add(record)
 	}
 }

@@ -80,7 +80,7 @@ func refuse(b *Book, peer netip.Addr, auditID string) string {
 	r := httptest.NewRequest("GET", "/api/v1/pods?access_token=secret", nil)
 	r = r.WithContext(authn.WithConn(r.Context(), &authn.Conn{Peer: peer}))
 	id := b.NewID()
-	b.Refused(id, auditID, r, func() []authn.Rung {
+	b.Refused(id, auditID, r, http.StatusUnauthorized, func() []authn.Rung {
 		return []authn.Rung{{Method: identity.JWT, Found: authn.Refused, Reason: "of " + peer.String(), Facts: authn.Facts{Kind: authn.Expired}}}
 	})
 	return id

@@ -43,6 +43,9 @@ func (l *Live) fetcher(s *source) func(context.Context, string, string) (string,
 			return "", fmt.Errorf("claims may not be fetched from %.200q: it is neither the issuer's origin nor one that is configured", origin)
 		}
 		pass, err := gate.Enter(ctx, authn.PeerFrom(ctx))
+		if errors.Is(err, outcall.ErrBusy) {
+			err = throttled(err)
+		}
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", origin, err)
 		}

@@ -74,6 +74,26 @@ func (l *Live) newSource(issuer, discoveryURL string, client *keyset.Client) *so
 	return s
 }
 
+// keys are those of an issuer, for tokens.
+type keys struct{ *keyset.Set }
+
+// Renew implements [jwt.Source].
+func (k keys) Renew(ctx context.Context, found func() bool) error {
+	err := k.Set.Renew(ctx, found)
+	if errors.Is(err, keyset.ErrCrowded) {
+		return throttled(err)
+	}
+	return err
+}
+
+// throttled is err as the reason of a token that was not looked at to the end,
+// because of others.
+func throttled(err error) error {
+	return authn.Explained(err, authn.Throttled, func() authn.Facts {
+		return authn.Facts{Mend: "send it again; if it stays so, find out who sends so many tokens of this issuer, which the records of refused requests tell"}
+	})
+}
+
 // use puts a key set into force.
 func (l *Live) use(keys *jwt.Keys, issuer string, text []byte) error {
 	published, passed, err := jose.ParseSet(text)
@@ -106,7 +126,7 @@ func (l *Live) assemble(doc *Document, sources map[string]*source) []jwt.Issuer 
 		s, spec := sources[i.sourceID()], i.spec
 		one := jwt.Issuer{
 			URL: spec.Issuer.URL, Audiences: spec.Issuer.Audiences, Algorithms: algorithms,
-			Keys: s.keys, Source: s.set, Identify: i.identify,
+			Keys: s.keys, Source: keys{s.set}, Identify: i.identify,
 			Distributed: spec.ClaimMappings.Groups.Claim,
 			Fetch:       l.fetcher(s),
 			Verified:    l.metrics.Verified(spec.Issuer.URL),

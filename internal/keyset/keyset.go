@@ -152,17 +152,17 @@ func (s *Set) Ready() <-chan struct{} { return s.ready }
 // earlier one may still be in force.
 func (s *Set) Problem() error { return s.state.Load().err }
 
-// errCrowded says that nobody more may wait for a look.
-var errCrowded = errors.New("too many tokens that name unknown keys wait for the issuer's keys already")
+// ErrCrowded is why a token could not wait for a look: too many do.
+var ErrCrowded = errors.New("too many tokens that name unknown keys wait for the issuer's keys already")
 
 // Renew has the keys looked at because a token names one that is not known. It
 // returns when found reports that the key is there now, or when a look is over
 // that began after the call; all share one. It returns an error if there was
-// none, or if ctx ended first.
+// none, if ctx ended first, or [ErrCrowded] if there is no room to wait.
 func (s *Set) Renew(ctx context.Context, found func() bool) error {
 	peer := s.cfg.Peer(ctx)
 	if !s.waiting.Join(peer) {
-		return errCrowded
+		return ErrCrowded
 	}
 	defer s.waiting.Leave(peer)
 	ctx, cancel := context.WithTimeout(ctx, maxWait)

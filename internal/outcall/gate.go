@@ -2,6 +2,7 @@ package outcall
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -29,6 +30,9 @@ func NewGate(n int) *Gate {
 // Reset forgets what is known of the service: it is another one from now on.
 func (g *Gate) Reset() { g.breaker.Store(new(breaker)) }
 
+// ErrBusy is why a call was not made: others were, for as long as it could wait.
+var ErrBusy = errors.New("waiting for a turn to ask it")
+
 // A Pass lets one call be made. [Pass.Leave] has to be called when that is over.
 type Pass struct {
 	gate    *Gate
@@ -36,7 +40,7 @@ type Pass struct {
 }
 
 // Enter returns when it is the peer's turn to make a call, or why none may be
-// made: [ErrDown], or the end of ctx.
+// made: [ErrDown], or [ErrBusy] at the end of ctx.
 func (g *Gate) Enter(ctx context.Context, peer netip.Addr) (Pass, error) {
 	if err := ctx.Err(); err != nil {
 		return Pass{}, err
@@ -45,7 +49,7 @@ func (g *Gate) Enter(ctx context.Context, peer netip.Addr) (Pass, error) {
 		return Pass{}, ErrDown
 	}
 	if err := g.turns.Take(peer, false, ctx.Done(), time.Time{}); err != nil {
-		return Pass{}, fmt.Errorf("waiting for a turn to ask it: %w", ctx.Err())
+		return Pass{}, fmt.Errorf("%w: %w", ErrBusy, ctx.Err())
 	}
 	p := Pass{g, g.breaker.Load()}
 	// Once more: it may have turned out meanwhile that the service is down.

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -51,7 +53,14 @@ func (s *Server) tokenWebhook(c *credentials, audiences []string) (authn.TokenVe
 	}
 	client = s.callWebhook(name, file.Value())
 	verifier, err = webhook.New(webhook.Config{
-		Ask: client.Post, Version: w.Version, Audiences: audiences,
+		Ask: func(ctx context.Context, review []byte, read func([]byte) error) error {
+			err := client.Post(ctx, review, read)
+			if errors.Is(err, outcall.ErrBusy) {
+				return authn.Explained(err, authn.Throttled, nil)
+			}
+			return err
+		},
+		Version: w.Version, Audiences: audiences,
 		TTL: time.Duration(w.CacheTTL), Reserved: w.AllowedReservedNames,
 	})
 	if err != nil {

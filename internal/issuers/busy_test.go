@@ -1,0 +1,78 @@
+package issuers_test
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/test/oidc"
+)
+
+// kinds counts the kinds of what becomes of n tokens that come at once.
+func kinds(n int, verify func(i int) error) map[authn.Kind]int {
+	var work sync.WaitGroup
+	var mu sync.Mutex
+	all := map[authn.Kind]int{}
+	for i := range n {
+		work.Go(func() {
+			err := verify(i)
+			mu.Lock()
+			defer mu.Unlock()
+			if _, kind := authn.Blame(err); err != nil {
+				all[kind]++
+			} else {
+				all[""]++
+			}
+		})
+	}
+	work.Wait()
+	return all
+}
+
+// A token whose groups nobody got round to fetch is not one whose groups could
+// not be fetched: there is nothing against it.
+func TestTurnsThatDoNotCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// 64 at a time, 9 s each, 30 s at most: four turns.
+		const inTime, late = 4 * 64, 50
+		live, g, elsewhere, groups := followGraph(t)
+		g.behave(slow(9*time.Second, "<html>"))
+		texts := make([]string, inTime+late)
+		for i := range texts {
+			texts[i] = elsewhere(i)
+		}
+		got := kinds(len(texts), func(i int) error { _, err := verify(live, texts[i]); return err })
+		if got[authn.Throttled] != late || len(got) != 2 {
+			t.Errorf("refused %v, want %d that were throttled", got, late)
+		}
+		g.behave(says(http.StatusOK, groups))
+		time.Sleep(10 * time.Second)
+		if got := kinds(late, func(i int) error { _, err := verify(live, texts[inTime+i]); return err }); got[""] != late {
+			t.Errorf("again: %v, want all let in", got)
+		}
+	})
+}
+
+// A token whose key is not known and that finds no room to wait for the keys may
+// be a good one; one that has waited for them is not.
+func TestNoRoomToWaitForKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const room, more = 256, 44
+		live, g, _, _ := followGraph(t)
+		p := g.world["a.example.org"]
+		unknown := &oidc.Provider{Issuer: p.Issuer, Keys: []oidc.Key{oidc.NewKey(t, "unknown", "ES256")}}
+		present := func(i int) error {
+			_, err := verify(live, unknown.Token(t, audience, map[string]any{"jti": fmt.Sprint(i)}))
+			return err
+		}
+		_ = present(room + more) // has the keys looked at at once; the next look is later
+		got := kinds(room+more, present)
+		if got[authn.Throttled] != more || got[authn.Unknown] != room {
+			t.Errorf("refused %v, want %d that were throttled, and the others unknown", got, more)
+		}
+	})
+}
