@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"sync"
 	"time"
 
 	"gatehouse.dev/gatehouse/authn"
@@ -21,16 +23,61 @@ const lookAgain = 10 * time.Second
 const fetchLimit = 30 * time.Second
 
 // elsewhere is what it takes to get a claim that is kept elsewhere: whoever may
-// vouch for it, and what is being fetched for all who want it.
+// vouch for it, what is being fetched for all who want it, and what could not be.
 type elsewhere struct {
 	issuers  map[string]*Issuer
 	fetching *flight.Group[fetch, *kept]
+	failed   *failures
 }
 
 // A fetch is for one token of an issuer. Another configuration has another one.
 type fetch struct {
 	by     *Issuer
 	digest string
+}
+
+const (
+	// failedFor is how long a claim that could not be had is not fetched again.
+	failedFor = time.Second
+	// mostFailed is of how many tokens that is remembered, of up to some KiB each.
+	mostFailed = 1024
+)
+
+// failures are the fetches that failed of late, so that who asks again and again
+// with such a token does not have its claim fetched each time. What is past the
+// bound is fetched.
+type failures struct {
+	mu sync.Mutex
+	of map[fetch]failure
+}
+
+type failure struct {
+	err   error
+	until time.Time
+}
+
+// recall returns why the fetch has just failed, or nil.
+func (f *failures) recall(key fetch, now time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if one, ok := f.of[key]; ok && now.Before(one.until) {
+		return one.err
+	}
+	return nil
+}
+
+func (f *failures) note(key fetch, err error, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.of) >= mostFailed {
+		maps.DeleteFunc(f.of, func(_ fetch, one failure) bool { return !now.Before(one.until) })
+	}
+	if f.of == nil {
+		f.of = map[fetch]failure{}
+	}
+	if len(f.of) < mostFailed {
+		f.of[key] = failure{err, now.Add(failedFor)}
+	}
 }
 
 // kept is a claim that was kept elsewhere, as the only member of its object, and
@@ -45,7 +92,8 @@ type kept struct {
 // (OpenID Connect Core 1.0 section 5.6.2), and returns where it was, or nil.
 // The token was verified, so it is the issuer who says where to look; still,
 // what is fetched is up to Fetch, and only issuers that are configured may
-// vouch for it. However many present the token, it is fetched once at a time.
+// vouch for it. However many present the token, it is fetched once at a time, and
+// not again right after that has failed.
 func (i *Issuer) expand(ctx context.Context, t token, c *Claims, other elsewhere, now time.Time) (*kept, error) {
 	endpoint, accessToken, err := i.whereElse(t.claims)
 	if err != nil {
@@ -60,16 +108,16 @@ func (i *Issuer) expand(ctx context.Context, t token, c *Claims, other elsewhere
 	if authn.IsRehearsal(ctx) {
 		return nil, fmt.Errorf("the claim %q is kept elsewhere, and would be fetched from there", i.Distributed)
 	}
-	found, err := other.fetching.Do(ctx, fetch{i, t.Digest()}, fetchLimit, func(ctx context.Context) (*kept, error) {
-		text, err := i.Fetch(ctx, endpoint, accessToken)
-		if err != nil {
-			return nil, fmt.Errorf("while getting distributed claim %q: %w", i.Distributed, err)
+	key := fetch{i, t.Digest()}
+	if err := other.failed.recall(key, now); err != nil {
+		return nil, err
+	}
+	found, err := other.fetching.Do(ctx, key, fetchLimit, func(ctx context.Context) (*kept, error) {
+		found, err := i.fetch(ctx, endpoint, accessToken, other.issuers, now)
+		if err != nil && ctx.Err() == nil && authn.FactsOf(err).Kind != authn.Throttled {
+			other.failed.note(key, err, time.Now())
 		}
-		found, err := i.readElsewhere(ctx, text, other.issuers, now)
-		if err != nil {
-			return nil, fmt.Errorf("verify distributed claim token: %w", err)
-		}
-		return found, nil
+		return found, err
 	})
 	if err != nil {
 		if ctx.Err() != nil {
@@ -78,6 +126,19 @@ func (i *Issuer) expand(ctx context.Context, t token, c *Claims, other elsewhere
 		return nil, err
 	}
 	c.elsewhere = found.claim
+	return found, nil
+}
+
+// fetch gets the token from where it is kept, and takes the claim.
+func (i *Issuer) fetch(ctx context.Context, endpoint, accessToken string, all map[string]*Issuer, now time.Time) (*kept, error) {
+	text, err := i.Fetch(ctx, endpoint, accessToken)
+	if err != nil {
+		return nil, fmt.Errorf("while getting distributed claim %q: %w", i.Distributed, err)
+	}
+	found, err := i.readElsewhere(ctx, text, all, now)
+	if err != nil {
+		return nil, fmt.Errorf("verify distributed claim token: %w", err)
+	}
 	return found, nil
 }
 

@@ -100,6 +100,7 @@ type Verifier struct {
 	current   atomic.Pointer[map[string]*Issuer]
 	inForce   authn.Generation
 	fetching  flight.Group[fetch, *kept]
+	failed    failures
 	// tellForeign is the method foreign, as a value that is made once.
 	tellForeign func(issuer string) (string, []authn.Check)
 }
@@ -198,7 +199,7 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 		})
 	}
 	start := time.Now()
-	res, err := issuer.verify(ctx, t, elsewhere{issuers, &v.fetching}, start)
+	res, err := issuer.verify(ctx, t, elsewhere{issuers, &v.fetching, &v.failed}, start)
 	if issuer.Verified != nil && !authn.IsRehearsal(ctx) {
 		issuer.Verified(time.Since(start), err)
 	}

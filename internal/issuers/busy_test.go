@@ -76,3 +76,65 @@ func TestNoRoomToWaitForKeys(t *testing.T) {
 		}
 	})
 }
+
+// Where a claim is kept is not asked again at once about a token that it had
+// nothing for, however often that comes; and a second later it is.
+func TestFailedClaimIsNotFetchedAtOnce(t *testing.T) {
+	for name, answer := range map[string]func(*http.Request) (*http.Response, error){
+		"dead": dead, "garbage": says(http.StatusOK, "<html>"), "refuses": says(http.StatusForbidden, ""), "has an error": says(http.StatusInternalServerError, ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				live, g, elsewhere, groups := followGraph(t)
+				g.behave(answer)
+				text, other := elsewhere(1), elsewhere(2)
+				_, first := verify(live, text)
+				for range 1000 {
+					if _, err := verify(live, text); err == nil || err.Error() != first.Error() {
+						t.Fatalf("let in, or refused for another reason: %v, %v", err, first)
+					}
+				}
+				if n := g.count(); n != 1 {
+					t.Errorf("asked %d times", n)
+				}
+				g.behave(says(http.StatusOK, groups))
+				if res, err := verify(live, other); err != nil || !res.Identity.InGroup("dev") {
+					t.Errorf("another token: %v, %v", res, err)
+				}
+				time.Sleep(time.Second)
+				if res, err := verify(live, text); err != nil || !res.Identity.InGroup("dev") {
+					t.Errorf("a second later: %v, %v", res, err)
+				}
+			})
+		})
+	}
+}
+
+// What is remembered of failures is bounded, and what is past that is asked for.
+func TestFailedClaimsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = 1024
+		live, g, elsewhere, _ := followGraph(t)
+		g.behave(says(http.StatusForbidden, ""))
+		texts := make([]string, most+10)
+		for i := range texts {
+			texts[i] = elsewhere(i)
+		}
+		ask := func() int {
+			g.behave(says(http.StatusForbidden, ""))
+			for _, text := range texts {
+				if _, err := verify(live, text); err == nil {
+					t.Fatal("let in without its groups")
+				}
+			}
+			return g.count()
+		}
+		if first, second := ask(), ask(); first != len(texts) || second != len(texts)-most {
+			t.Errorf("asked %d times, and then %d times, want %d and %d", first, second, len(texts), len(texts)-most)
+		}
+		time.Sleep(time.Second)
+		if again, last := ask(), ask(); again != len(texts) || last != len(texts)-most {
+			t.Errorf("later: asked %d times, and then %d times", again, last)
+		}
+	})
+}
