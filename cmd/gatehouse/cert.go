@@ -114,7 +114,8 @@ CertificateSigningRequest. The key stays on this machine. Then it waits until th
 request is approved and signed, and puts certificate and key into their place.
 
 Whoever is interrupted while waiting goes on with the same request by calling it
-again. It needs the right to create and to get certificatesigningrequests.`,
+again; one for something else does not take its place. It needs the right to
+create and to get certificatesigningrequests.`,
 		Example: `  gatehouse cert request --user jane --group dev --dir jane --lifetime 24h
   gatehouse cert request --user web --dns web.example.org --usage 'server auth' --signer example.com/web --file web.pem`,
 		Args: noArguments,
@@ -191,7 +192,10 @@ func (s *certSubject) order(cmd *cobra.Command) (*holding.Order, error) {
 // explainCert adds to an error what can be done about it.
 func explainCert(cmd *cobra.Command, err error) error {
 	hint := mendAsking(err, "create and get certificatesigningrequests")
+	other, waits := errors.AsType[*holding.PendingError](err)
 	switch {
+	case waits:
+		hint = "call this with what was asked for, to go on with that; or remove " + other.File + ", and its key with it, to give that up"
 	case unwritable(err):
 		hint = "name a place that this user may write to, with --dir or --file"
 	case errors.Is(err, holding.ErrDenied):

@@ -26,9 +26,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
@@ -116,7 +118,7 @@ func Renewal(cert *x509.Certificate, signer string, lifetime time.Duration, key 
 }
 
 // Obtain asks for what is ordered, waits until it is signed, and puts it into
-// its place. It goes on with a request of before if that was for the same.
+// its place. It goes on with a request of before if that was for the same, and leaves one alone that was not.
 func (h *Holder) Obtain(ctx context.Context, requests Requests, order *Order) (*x509.Certificate, error) {
 	pending, err := h.pending(order)
 	if err != nil {
@@ -147,10 +149,24 @@ func (h *Holder) Obtain(ctx context.Context, requests Requests, order *Order) (*
 	return cert, h.Place.forget()
 }
 
+// A PendingError is why nothing was asked for: a file has another request, which
+// may be approved still and whose key is nowhere else.
+type PendingError struct {
+	File string
+	why  string
+}
+
+func (e *PendingError) Error() string { return e.File + " " + e.why }
+
 // pending returns the key and request of an order, which are on the disk.
 func (h *Holder) pending(order *Order) (*pending, error) {
-	if p, err := h.Place.pending(); err == nil && order.wants(p.request) {
+	switch p, err := h.Place.pending(); {
+	case err == nil && order.wants(p.request):
 		return p, nil
+	case err == nil:
+		return nil, &PendingError{h.Place.waiting(), "has a request that waits for its approval, and is for something else: " + told(p.request)}
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, &PendingError{h.Place.waiting(), "should have a request that waits for its approval, and cannot be read: " + err.Error()}
 	}
 	key, err := newKey(order.Key)
 	if err != nil {
@@ -192,6 +208,16 @@ func (o *Order) wants(r *x509.CertificateRequest) bool {
 	return same(o.Organizations, r.Subject.Organization) && o.CommonName == r.Subject.CommonName && same(o.DNSNames, r.DNSNames) &&
 		same(o.EmailAddresses, r.EmailAddresses) && same(texts(o.IPAddresses, net.IP.String), texts(r.IPAddresses, net.IP.String)) &&
 		same(texts(o.URIs, (*url.URL).String), texts(r.URIs, (*url.URL).String))
+}
+
+// told is what a request is for.
+func told(r *x509.CertificateRequest) string {
+	text := strconv.Quote(r.Subject.String())
+	names := slices.Concat(r.DNSNames, r.EmailAddresses, texts(r.IPAddresses, net.IP.String), texts(r.URIs, (*url.URL).String))
+	if len(names) > 0 {
+		text += fmt.Sprintf(" with the names %q", names)
+	}
+	return text
 }
 
 func (o *Order) object(p *pending) *certificatesv1.CertificateSigningRequest {

@@ -181,18 +181,13 @@ func TestGoesOn(t *testing.T) {
 		if f.creates != 2 || len(f.objects) != 1 {
 			t.Fatalf("%d creates, %d requests", f.creates, len(f.objects))
 		}
-		another := order()
-		another.Organizations = []string{"ops"}
-		if try(another) == nil || len(f.objects) != 2 {
-			t.Fatalf("another order: %d requests", len(f.objects))
-		}
 		longer := order()
-		longer.Organizations, longer.Lifetime = another.Organizations, 2*time.Hour
-		if try(longer) == nil || len(f.objects) != 3 {
+		longer.Lifetime = 2 * time.Hour
+		if try(longer) == nil || len(f.objects) != 2 {
 			t.Fatalf("a longer life: %d requests", len(f.objects))
 		}
 		f.decide = func(r *object) error { r.Status.Certificate = sign(t, r, nil); return nil }
-		if err := try(longer); err != nil || len(f.objects) != 3 {
+		if err := try(longer); err != nil || len(f.objects) != 2 {
 			t.Fatal(err)
 		}
 		pair, err := h.Place.Read()
@@ -207,6 +202,70 @@ func TestGoesOn(t *testing.T) {
 			t.Errorf("tls.crt is a link to %q, %v", to, err)
 		}
 	})
+}
+
+// A request that waits is not given up because somebody wants something else, and
+// neither is what cannot be read in its place.
+func TestOtherRequestWaits(t *testing.T) {
+	change := func(do func(*holding.Order)) *holding.Order {
+		o := order()
+		do(o)
+		return o
+	}
+	for name, tt := range map[string]struct {
+		order *holding.Order
+		file  string // instead of the request that waits
+		want  string
+	}{
+		"another user":  {change(func(o *holding.Order) { o.CommonName = "joe" }), "", `is for something else: "CN=jane,O=dev"`},
+		"another group": {change(func(o *holding.Order) { o.Organizations = []string{"ops"} }), "", `is for something else: "CN=jane,O=dev"`},
+		"a name more":   {change(func(o *holding.Order) { o.DNSNames = []string{"a.example.org"} }), "", `is for something else: "CN=jane,O=dev"`},
+		"no request":    {order(), "none", "cannot be read"},
+		"nothing":       {order(), " ", "cannot be read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &fake{t: t, objects: map[string]*object{}}
+				file := filepath.Join(t.TempDir(), "pair.pem")
+				h := &holding.Holder{Place: holding.Place{File: file}, Waiting: quiet}
+				try := func(o *holding.Order) error {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					defer cancel()
+					_, err := h.Obtain(ctx, f, o)
+					return err
+				}
+				if err := try(order()); err == nil {
+					t.Fatal("there is a certificate that nobody has signed")
+				}
+				waits := file + ".request"
+				if tt.file != "" {
+					if err := os.WriteFile(waits, []byte(tt.file), 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				before, err := os.ReadFile(waits)
+				if err != nil {
+					t.Fatal(err)
+				}
+				err = try(tt.order)
+				pending, ok := errors.AsType[*holding.PendingError](err)
+				if !ok || pending.File != waits || !strings.Contains(err.Error(), waits) || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("error %v, want %q", err, tt.want)
+				}
+				if after, err := os.ReadFile(waits); err != nil || string(after) != string(before) || f.creates != 1 {
+					t.Errorf("the file has changed, or something was asked for: %v, %d requests", err, f.creates)
+				}
+				// Once it is given up, the other is asked for.
+				if err := os.Remove(waits); err != nil {
+					t.Fatal(err)
+				}
+				f.decide = func(r *object) error { r.Status.Certificate = sign(t, r, nil); return nil }
+				if err := try(tt.order); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }
 
 // What a renewal asks for is what the certificate says.
