@@ -15,7 +15,7 @@ ORACLES := bootstrap requests oidc webhook
 FUZZTIME ?= 10s
 STATICCHECK := bin/staticcheck
 
-.PHONY: help build test quick race conformance lint check fuzz bench nightly generate clean
+.PHONY: help build test quick race conformance lint check fuzz corpus bench nightly generate clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ check: lint test ## run all that a change has to pass
 
 fuzz: ## fuzz every target for FUZZTIME (10s)
 	test/fuzz.sh $(FUZZTIME)
+
+corpus: ## take a handful of what fuzzing has found into the tree, for every run of the tests
+	test/corpus.sh
 
 bench: ## compare with upstream's code: what everything costs, the ratio, the targets
 	cd bench && go run .
