@@ -27,8 +27,8 @@ input, and says what it says of itself. It is sent nowhere, and not verified. Wh
 would let somebody in is not printed: no signature, and no text of a token that
 has no form.
 
-With --config, or flags of gatehouse serve, it also says which of the sources that
-are configured would take it.`,
+With --config, or flags of the server, it also says which of the sources that are
+configured would take it.`,
 		Example: `  kubectl create token default | gatehouse token inspect --config gatehouse.yaml
   gatehouse token inspect client.crt -o json`,
 	}
@@ -75,12 +75,15 @@ are configured would take it.`,
 func sourcesOf(cfg *config.Configuration) (*inspect.Sources, error) {
 	a := &cfg.Authentication
 	s := &inspect.Sources{Accounts: cfg.ServiceAccounts.Issuers, Bootstrap: a.BootstrapTokens}
-	for flag, file := range map[string]string{
-		"--token-auth-file": a.TokenFile, "--hashed-token-file": a.HashedTokenFile,
-		"--authentication-token-webhook-config-file": a.Webhook.ConfigFile,
+	if len(s.Accounts) == 0 {
+		s.Accounts = []string{defaultIssuer} // the flags are those of gatehouse up
+	}
+	for _, taker := range []struct{ flag, file string }{ // in the order in which they are asked
+		{"--token-auth-file", a.TokenFile}, {"--hashed-token-file", a.HashedTokenFile},
+		{"--authentication-token-webhook-config-file", a.Webhook.ConfigFile},
 	} {
-		if file != "" {
-			s.Opaque = append(s.Opaque, flag+" "+file)
+		if taker.file != "" {
+			s.Opaque = append(s.Opaque, taker.flag+" "+taker.file)
 		}
 	}
 	if dir := cfg.Storage.DataDir; dir != "" && len(cfg.Storage.Etcd.Servers) == 0 {
