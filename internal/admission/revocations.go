@@ -32,13 +32,18 @@ type Revocations struct {
 	// Administrators are those who may do everything, each as somebody who has
 	// only that by which he is one: a name, a group, or a certificate.
 	Administrators func() ([]*identity.Identity, error)
-	// Ends returns when the one certificate or token that is named ends, zero if it
-	// does not, and whether it was issued here, so that this is known.
-	Ends func(context.Context, *v1alpha1.RevocationSpec) (end time.Time, known bool, err error)
-	// Chain returns what the certificate that is named has in common with all that
-	// was renewed from it and that it was renewed from, or "" if it was not issued
-	// here.
-	Chain func(context.Context, *v1alpha1.RevokedCertificate) (string, error)
+	// Issued returns what is known of the one certificate or token that is named,
+	// or nil if it was not issued here. It is called once for a Revocation.
+	Issued func(context.Context, *v1alpha1.RevocationSpec) (*Issued, error)
+}
+
+// Issued is what is known of a credential that was issued here.
+type Issued struct {
+	// Ends is when it expires, or zero if it does not.
+	Ends time.Time
+	// Chain is what a certificate has in common with all that was renewed from it
+	// and that it was renewed from, or "" if it cannot be renewed.
+	Chain string
 }
 
 // Handles is true for new Revocations.
@@ -55,38 +60,24 @@ func (p Revocations) Admit(ctx context.Context, a admission.Attributes) error {
 	if !ok || r.Spec.Certificate == nil && r.Spec.Token == nil {
 		return nil
 	}
-	if err := p.chain(ctx, r.Spec.Certificate); err != nil {
-		return err
-	}
-	end, known, err := p.Ends(ctx, &r.Spec)
-	switch {
-	case err != nil:
-		return apierrors.NewInternalError(fmt.Errorf("looking for when the credential ends: %w", err))
-	case !known:
-		return nil
-	case end.IsZero():
-		r.Spec.CredentialExpiresAt = nil
-	default:
-		r.Spec.CredentialExpiresAt = &metav1.Time{Time: end}
-	}
-	return nil
-}
-
-// chain writes down of which chain of renewals a certificate is: who had its key
-// before it was revoked may have renewed it. It is of one chain for ever, so that
-// nothing is missed that is renewed meanwhile.
-func (p Revocations) chain(ctx context.Context, named *v1alpha1.RevokedCertificate) error {
-	if named == nil || named.Renewals == v1alpha1.RenewalsKept {
-		return nil
-	}
-	chain, err := p.Chain(ctx, named)
+	issued, err := p.Issued(ctx, &r.Spec)
 	if err != nil {
-		return apierrors.NewServiceUnavailable("it cannot be looked up now what was renewed from the certificate, so nothing is revoked: try again")
+		return apierrors.NewServiceUnavailable("it cannot be looked up now when the credential ends and what was renewed from it, so nothing is revoked: try again")
 	}
-	// What the register has forgotten by now may be known to who has kept the
-	// Revocation.
-	if chain != "" {
-		named.Chain = chain
+	if issued == nil {
+		// What the register has forgotten by now may be known to who has kept the
+		// Revocation.
+		return nil
+	}
+	r.Spec.CredentialExpiresAt = nil
+	if !issued.Ends.IsZero() {
+		r.Spec.CredentialExpiresAt = &metav1.Time{Time: issued.Ends}
+	}
+	// Who had the key of a certificate before it was revoked may have renewed it.
+	// It is of one chain for ever, so that nothing is missed that is renewed
+	// meanwhile.
+	if c := r.Spec.Certificate; c != nil && c.Renewals != v1alpha1.RenewalsKept && issued.Chain != "" {
+		c.Chain = issued.Chain
 	}
 	return nil
 }

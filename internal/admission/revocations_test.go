@@ -18,12 +18,6 @@ import (
 	ours "gatehouse.dev/gatehouse/internal/admission"
 )
 
-func noChain(context.Context, *v1alpha1.RevokedCertificate) (string, error) { return "", nil }
-
-func noEnd(context.Context, *v1alpha1.RevocationSpec) (time.Time, bool, error) {
-	return time.Time{}, false, nil
-}
-
 // A Revocation of a certificate says which chain of renewals that is of, unless
 // the renewals are to be kept.
 func TestRevocationsOfRenewals(t *testing.T) {
@@ -44,11 +38,13 @@ func TestRevocationsOfRenewals(t *testing.T) {
 		{"not known", &v1alpha1.Revocation{Spec: v1alpha1.RevocationSpec{Certificate: &v1alpha1.RevokedCertificate{TBSSHA256: "ours"}}}, errors.New("the store is away"), "", 503},
 		{"another object", &corev1.Pod{}, nil, "", 0},
 	} {
-		p := ours.Revocations{Ends: noEnd, Chain: func(_ context.Context, c *v1alpha1.RevokedCertificate) (string, error) {
-			if c.TBSSHA256 == "ours" && tt.err == nil {
-				return "7b", nil
+		looked := 0
+		p := ours.Revocations{Issued: func(_ context.Context, spec *v1alpha1.RevocationSpec) (*ours.Issued, error) {
+			looked++
+			if c := spec.Certificate; c != nil && c.TBSSHA256 == "ours" && tt.err == nil {
+				return &ours.Issued{Chain: "7b"}, nil
 			}
-			return "", tt.err
+			return nil, tt.err
 		}}
 		w := write{obj: tt.object, kind: v1alpha1.GroupVersion().WithKind("Revocation"), resource: "revocations", op: admission.Create}
 		err := p.Admit(t.Context(), w.attributes())
@@ -62,6 +58,9 @@ func TestRevocationsOfRenewals(t *testing.T) {
 		}
 		if got != tt.want || code != tt.code || (err != nil) != (tt.code != 0) {
 			t.Errorf("%s: chain %q, %v; want %q, %d", tt.name, got, err, tt.want, tt.code)
+		}
+		if looked > 1 {
+			t.Errorf("%s: looked up %d times", tt.name, looked)
 		}
 	}
 }
@@ -90,8 +89,11 @@ func TestRevocationsKnowTheEnd(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := &v1alpha1.Revocation{Spec: tt.spec}
 			w := write{obj: r, kind: v1alpha1.GroupVersion().WithKind("Revocation"), resource: "revocations", op: admission.Create}
-			chain := ours.Chain{ours.Revocations{Chain: noChain, Ends: func(context.Context, *v1alpha1.RevocationSpec) (time.Time, bool, error) {
-				return tt.end, tt.known, tt.err
+			chain := ours.Chain{ours.Revocations{Issued: func(context.Context, *v1alpha1.RevocationSpec) (*ours.Issued, error) {
+				if !tt.known {
+					return nil, tt.err
+				}
+				return &ours.Issued{Ends: tt.end}, nil
 			}}}
 			err := chain.Admit(t.Context(), w.attributes(), nil)
 			if (err != nil) != (tt.err != nil) || !r.Spec.CredentialExpiresAt.Equal(tt.want) {

@@ -46,9 +46,8 @@ func (s *Server) admission() admission.Chain {
 		admission.Containers{},
 		admission.Escalation{Guard: &escalation.Guard{Authorizer: s.authorizer, Policy: livePolicy{s.index, s}}},
 		admission.Revocations{
-			Hits: revocation.Hits, Administrators: s.administrators, Chain: s.chainOf,
+			Hits: revocation.Hits, Administrators: s.administrators, Issued: s.issued,
 			Revoked: func(who *identity.Identity) bool { return s.revoked.Judge(who) != nil },
-			Ends:    s.endOf,
 		},
 	}
 	for _, p := range plugins {

@@ -12,6 +12,7 @@ import (
 	"gatehouse.dev/gatehouse/api/v1alpha1"
 	"gatehouse.dev/gatehouse/authn/clientcert"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/internal/admission"
 	"gatehouse.dev/gatehouse/internal/pki"
 	"gatehouse.dev/gatehouse/internal/register"
 	"gatehouse.dev/gatehouse/internal/revocation"
@@ -88,14 +89,19 @@ func personOf(s rbacv1.Subject) *identity.Identity {
 	return nil
 }
 
-// endOf returns when the certificate or token that a Revocation names ends, zero
-// if it does not, and whether the register knows it.
-func (s *Server) endOf(ctx context.Context, spec *v1alpha1.RevocationSpec) (time.Time, bool, error) {
+// issued returns what the register knows of the certificate or token that a
+// Revocation names, or nil if there is nothing. Only what was signed for a request
+// here is of a chain of renewals: see [pki.ChainOf].
+func (s *Server) issued(ctx context.Context, spec *v1alpha1.RevocationSpec) (*admission.Issued, error) {
 	e, err := s.registered(ctx, spec)
 	if e == nil || err != nil {
-		return time.Time{}, false, err
+		return nil, err
 	}
-	return e.Expires, true, nil
+	known := &admission.Issued{Ends: e.Expires}
+	if spec.Certificate != nil && e.Signer != "" {
+		known.Chain = pki.ChainOf(e.Serial)
+	}
+	return known, nil
 }
 
 // registered returns the entry of the certificate or token that a Revocation
@@ -129,17 +135,6 @@ func (s *Server) registered(ctx context.Context, spec *v1alpha1.RevocationSpec) 
 // find returns the entry of a credential, or nil if there is none.
 func (s *Server) find(ctx context.Context, c identity.Credential) (*register.Entry, error) {
 	return s.register.Find(ctx, register.NameOf(&c))
-}
-
-// chainOf returns the chain of renewals that a certificate is of which a
-// Revocation names, or "" if it was not signed for a request here. See
-// [pki.ChainOf].
-func (s *Server) chainOf(ctx context.Context, named *v1alpha1.RevokedCertificate) (string, error) {
-	e, err := s.registered(ctx, &v1alpha1.RevocationSpec{Certificate: named})
-	if err != nil || e == nil || e.Signer == "" {
-		return "", err
-	}
-	return pki.ChainOf(e.Serial), nil
 }
 
 // chainEnds returns when the last certificate of a chain of renewals ends, as far
