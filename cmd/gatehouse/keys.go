@@ -58,7 +58,7 @@ discovery documents, and after two seconds where it has none.`,
   gatehouse keys rotate --wait 24h   # the key set is copied elsewhere once a day`,
 		Args: noCommand,
 	}
-	cmd.Flags().DurationVar(&wait, "wait", 0, "How long to publish the key before it signs, if longer than was promised.")
+	cmd.Flags().DurationVar(&wait, "wait", 0, "How long to publish the key before it signs, if longer than was promised, at most 720h.")
 	addKeysOutput(cmd, stdout, "post to the path "+server.KeysPath+"/rotate", func(ctx context.Context) (*server.SigningKeys, error) {
 		return asker.RotateKeys(ctx, server.KeyRotation{Wait: wait.String()})
 	})

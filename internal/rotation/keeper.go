@@ -202,6 +202,10 @@ var ErrFiles = errors.New("the key that signs is in the file of --service-accoun
 // One that does not asks when it meets the first token of it.
 const following = 2 * time.Second
 
+// MaxWait is the longest that somebody may have a key published before it signs:
+// no other rotation can begin meanwhile.
+const MaxWait = 30 * 24 * time.Hour
+
 // Wait is how long a key is published before it signs.
 func (k *Keeper) Wait() time.Duration {
 	if k.Promised == 0 {

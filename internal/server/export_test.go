@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"net/http"
+	"time"
 
 	"gatehouse.dev/gatehouse/authz/rbac/escalation"
 	"gatehouse.dev/gatehouse/internal/register"
@@ -65,3 +66,6 @@ func SpoilKeys(ctx context.Context, s *Server) (mend func() error, err error) {
 		return err
 	}, nil
 }
+
+// WaitOf returns for how long a rotation is asked to wait.
+func WaitOf(r *KeyRotation) (time.Duration, error) { return r.wait() }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -101,13 +102,25 @@ func readStrictly(body io.Reader, into any) error {
 	return errors.Join(append(strict, err)...)
 }
 
+// wait returns what was asked for, or zero.
+func (r *KeyRotation) wait() (time.Duration, error) {
+	if r.Wait == "" {
+		return 0, nil
+	}
+	wait, err := time.ParseDuration(r.Wait)
+	switch {
+	case err != nil || wait < 0:
+		return 0, errors.New("wait is no duration such as 2h")
+	case wait > rotation.MaxWait:
+		return 0, fmt.Errorf("wait is %v, and until then no other rotation could begin: choose %v at most", wait, rotation.MaxWait)
+	}
+	return wait, nil
+}
+
 func (s *Server) rotateKeys(ctx context.Context, asked *KeyRotation) (rotation.Key, error) {
-	var wait time.Duration
-	if asked.Wait != "" {
-		var err error
-		if wait, err = time.ParseDuration(asked.Wait); err != nil || wait < 0 {
-			return rotation.Key{}, apierrors.NewBadRequest("wait is no duration such as 2h")
-		}
+	wait, err := asked.wait()
+	if err != nil {
+		return rotation.Key{}, apierrors.NewBadRequest(err.Error())
 	}
 	if err := s.signing.fixed(); err != nil {
 		return rotation.Key{}, err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"gatehouse.dev/gatehouse/internal/server"
 	"gatehouse.dev/gatehouse/test/vectors"
@@ -19,6 +20,19 @@ func TestKeyRetirementIsReadStrictly(t *testing.T) {
 	} {
 		if err := server.ReadStrictly(strings.NewReader(body), &server.KeyRetirement{}); (err == nil) != good {
 			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
+// A key is not published for so long that nobody rotates again.
+func TestKeyRotationWaits(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"": 0, "0s": 0, "2h": 2 * time.Hour, "720h": 720 * time.Hour,
+		"720h1ns": -1, "24000h": -1, "-1s": -1, "2": -1, "2d": -1, "long": -1, "9999999999h": -1,
+	} {
+		got, err := server.WaitOf(&server.KeyRotation{Wait: text})
+		if want < 0 && err == nil || want >= 0 && (err != nil || got != want) {
+			t.Errorf("%q: %v, %v", text, got, err)
 		}
 	}
 }
