@@ -50,7 +50,7 @@ func TestCertificates(t *testing.T) {
 
 	seen := differences{}
 	w.Rand = random(t)
-	n := 2000
+	n := 25_000
 	if nightly() {
 		n = 120_000
 	}

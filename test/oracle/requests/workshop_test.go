@@ -35,7 +35,7 @@ type workshop struct {
 	keys    []crypto.Signer
 	public  []any // keys of leaves
 	trusted []*x509.Certificate
-	signers []signer // the first few are good
+	signers []signer // the first few are good and quick
 	good    int
 	filler  *x509.Certificate // a large certificate of nobody
 	serial  int64
@@ -45,17 +45,18 @@ func newWorkshop(t testing.TB) *workshop {
 	t.Helper()
 	w := &workshop{t: t, Rand: rand.New(rand.NewPCG(1, 1))}
 	p256, err1 := ecdsa.GenerateKey(elliptic.P256(), cryptorand.Reader)
-	other, err2 := ecdsa.GenerateKey(elliptic.P384(), cryptorand.Reader)
+	other, err2 := ecdsa.GenerateKey(elliptic.P256(), cryptorand.Reader)
 	rsaKey, err3 := rsa.GenerateKey(cryptorand.Reader, 2048)
 	_, edwards, err4 := ed25519.GenerateKey(cryptorand.Reader)
-	for _, err := range []error{err1, err2, err3, err4} {
+	wide, err5 := ecdsa.GenerateKey(elliptic.P384(), cryptorand.Reader)
+	for _, err := range []error{err1, err2, err3, err4, err5} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	huge := new(big.Int).Lsh(big.NewInt(1), 9000)
-	w.keys = []crypto.Signer{p256, other, rsaKey, edwards}
-	w.public = []any{p256.Public(), rsaKey.Public(), edwards.Public(), other.Public(), &rsa.PublicKey{N: huge.SetBit(huge, 0, 1), E: 65537}}
+	w.keys = []crypto.Signer{p256, other, rsaKey, edwards, wide}
+	w.public = []any{p256.Public(), rsaKey.Public(), edwards.Public(), wide.Public(), &rsa.PublicKey{N: huge.SetBit(huge, 0, 1), E: 65537}}
 
 	ca := func(name string, key crypto.Signer, by *signer, trusted bool, change func(*x509.Certificate)) signer {
 		template := &x509.Certificate{
@@ -84,9 +85,10 @@ func newWorkshop(t testing.TB) *workshop {
 	edRoot := ca("edwards root", edwards, nil, true, nil)
 	middle := ca("middle", other, &root, false, nil)
 	low := ca("low", edwards, &middle, false, nil)
-	w.signers = []signer{root, rsaRoot, edRoot, middle, low}
+	w.signers = []signer{root, edRoot, middle, low}
 	w.good = len(w.signers)
 	w.signers = append(w.signers,
+		rsaRoot, rsaRoot, ca("wide root", wide, nil, true, nil), // good, but take ten times as long
 		ca("root", other, nil, false, nil), // a namesake
 		ca("stranger", rsaKey, nil, false, nil),
 		ca("plain", p256, nil, true, func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = false, false }),
