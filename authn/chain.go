@@ -79,5 +79,9 @@ func (o orAnonymous) climb(r *http.Request, l *ladder) (*Result, error) {
 	if refused(err) {
 		return nil, err
 	}
-	return l.ask(o.anonymous, r)
+	res, err = l.ask(o.anonymous, r)
+	if err != nil && !refused(err) {
+		return nil, ErrNoCredential // what was said is for a ladder
+	}
+	return res, err
 }

@@ -20,6 +20,8 @@ type Authenticator struct {
 	who   *authn.Result
 }
 
+var errElsewhere = authn.Pass(identity.Unauthenticated, "the path is not among those that are served without a credential")
+
 // New returns an [authn.Authenticator] that admits anonymous requests to
 // exactly the given paths, or to all paths if none is given. The paths are
 // compared with those of the address byte by byte, as the conditions of
@@ -38,9 +40,19 @@ func New(paths ...string) *Authenticator {
 // Authenticate implements [authn.Authenticator].
 func (a *Authenticator) Authenticate(r *http.Request) (*authn.Result, error) {
 	if len(a.paths) > 0 && !slices.Contains(a.paths, r.URL.Path) {
-		return nil, authn.ErrNoCredential
+		return nil, a.elsewhere(r.URL.Path)
 	}
 	return a.who, nil
+}
+
+// elsewhere says that a path is not served to everybody.
+func (a *Authenticator) elsewhere(path string) error {
+	return authn.Explained(errElsewhere, "", func() authn.Facts {
+		return authn.Facts{
+			Checks: []authn.Check{{What: "path", Got: path, Want: "one of " + authn.List(a.paths)}},
+			Mend:   "send a credential with the request, or add the path to anonymous.conditions of the AuthenticationConfiguration",
+		}
+	})
 }
 
 // Describe implements [authn.Described].

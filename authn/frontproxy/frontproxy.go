@@ -88,6 +88,27 @@ func notAllowed(name string, allowed []string) error {
 // Describe implements [authn.Described].
 func (a *Authenticator) Describe() (identity.Method, string) { return a.proxies.Describe() }
 
+// unheeded returns why the word of who is no proxy does not count: err, unless
+// there is such a word and no certificate to go with it.
+func (a *Authenticator) unheeded(r *http.Request, err error) error {
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		return err
+	}
+	for _, field := range a.headers.Username {
+		if len(r.Header[field]) == 0 {
+			continue
+		}
+		return authn.Explained(authn.Pass(identity.FrontProxy, "the header "+field+" does not count: the connection has no client certificate, so it is no proxy's"), "", func() authn.Facts {
+			_, file := a.Describe()
+			return authn.Facts{
+				Checks: []authn.Check{{What: "client certificate", Got: "none", Want: "one of a CA in " + file}},
+				Mend:   "have the proxy connect with its client certificate, or, if this is no proxy, send a credential instead of the header",
+			}
+		})
+	}
+	return err
+}
+
 // shared reports whether a client's certificate might pass for a proxy's. It is
 // asked on each request, because either file may change.
 func (a *Authenticator) shared() bool {
@@ -99,7 +120,7 @@ func (a *Authenticator) shared() bool {
 func (a *Authenticator) Authenticate(r *http.Request) (*authn.Result, error) {
 	proxy, err := a.proxies.Authenticate(r)
 	if err != nil {
-		return nil, err
+		return nil, a.unheeded(r, err)
 	}
 	if a.shared() {
 		return nil, &authn.Refusal{Method: identity.FrontProxy, Reason: "no proxy is believed", Cause: errShared, Facts: authn.Facts{

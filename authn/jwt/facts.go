@@ -17,7 +17,7 @@ const (
 	mendExpired   = "log in again, or have the client refresh its token"
 	mendClock     = "compare the clocks of this server and of the issuer"
 	mendKey       = "if the issuer has changed its keys, see in the log of this server when it last fetched them, and whether that failed; else the token is not that issuer's"
-	mendSource    = "make the issuer's discovery and keys reachable from this server; its log says what fails"
+	mendSource    = "have the issuer serve its discovery document and its keys to this server, or correct its url, discoveryURL or certificateAuthority in the configuration"
 	mendElsewhere = "allow the origin of the claim with --jwt-claim-sources, or have the issuer put the claim into the token"
 	mendName      = "have the issuer give another name, or allow this one with --jwt-reserved-name"
 	mendClaims    = "have the issuer put into the token what the configuration asks for, or change claimMappings and the validation rules"
@@ -76,7 +76,7 @@ func (t trial) unproved(err error) error {
 	case errors.Is(err, errSignature):
 		return t.refuse(err, authn.BadProof, mendKey, key, authn.Check{What: "signature", Got: t.token.Algorithm, Want: "one that the key has made"})
 	}
-	return t.refuse(err, authn.Unavailable, mendSource)
+	return t.refuse(err, authn.Unavailable, mendSource, authn.Check{What: "keys of the issuer", Got: err.Error(), Want: "fetched, and not too long ago"})
 }
 
 // unnamed returns why the claims stand for nobody who is let in.

@@ -97,7 +97,7 @@ var whys = []struct{ text, why string }{
 	{"could not expand", "malformed: claims"},
 	{"distributed claim", "unavailable: claims"},
 	{"kept elsewhere", "unsuitable: claims"},
-	{"ago", "unavailable: "},
+	{"ago", "unavailable: keys of the issuer"},
 	{"claim", "malformed: claims"}, // of a type that it should not be
 }
 

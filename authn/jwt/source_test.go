@@ -121,7 +121,7 @@ func TestSourceThatIsDown(t *testing.T) {
 	if got := outcome(res, err); !strings.HasSuffix(got, "the keys are a day old") || s.renewed != 0 {
 		t.Errorf("got %s and %d looks", got, s.renewed)
 	}
-	if why := ladder.Why(t, err); why != "unavailable: " {
+	if why := ladder.Why(t, err); why != "unavailable: keys of the issuer" {
 		t.Errorf("explained by %s", why)
 	}
 	s.down, s.until = nil, time.Now().Add(time.Minute)

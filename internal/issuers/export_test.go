@@ -14,3 +14,6 @@ func (l *Live) Reload(ctx context.Context) {
 	l.file.Check()
 	l.apply(ctx, new(sync.WaitGroup))
 }
+
+// MembersIn returns the members of a variable that an expression reads.
+func MembersIn(expression, variable string) []string { return membersIn(expression, variable) }

@@ -10,7 +10,6 @@ import (
 	authenticationcel "k8s.io/apiserver/pkg/authentication/cel"
 	"k8s.io/apiserver/pkg/cel/lazy"
 
-	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authn/jwt"
 	"gatehouse.dev/gatehouse/identity"
 )
@@ -31,8 +30,10 @@ func (i *issuer) identify(ctx context.Context, c *jwt.Claims, who *identity.Iden
 	}
 	if rules := i.expressions.UserValidationRules; rules != nil {
 		verdicts, err := rules.EvalUser(ctx, userValue(who))
-		if err == nil {
-			err = judge(verdicts)
+		if err != nil {
+			err = failed(err, "user validation rule", i.userRules(), userRead(who))
+		} else {
+			err = judge(verdicts, userRead(who))
 		}
 		if err != nil {
 			return fmt.Errorf("error evaluating user info validation rule: %w", err)
@@ -48,10 +49,12 @@ func (i *issuer) username(ctx context.Context, c *jwt.Claims, claims *lazy.MapVa
 		return err
 	}
 	if who.Name, err = text(ctx, i.expressions.Username, claims); err != nil {
-		return fmt.Errorf("error evaluating username claim expression: %w", err)
+		err = fmt.Errorf("error evaluating username claim expression: %w", err)
+	} else if who.Name == "" {
+		err = errors.New("empty username via CEL expression is not allowed")
 	}
-	if who.Name == "" {
-		return errors.New("empty username via CEL expression is not allowed")
+	if err != nil {
+		return unmet(err, "claimMappings.username", err.Error(), m.Expression, claimsRead(c))
 	}
 	return nil
 }
@@ -70,33 +73,39 @@ func (i *issuer) groups(ctx context.Context, c *jwt.Claims, claims *lazy.MapValu
 		who.Groups, err = texts(result.EvalResult)
 	}
 	if err != nil {
-		return fmt.Errorf("error evaluating group claim expression: %w", err)
+		err = fmt.Errorf("error evaluating group claim expression: %w", err)
+		return unmet(err, "claimMappings.groups", err.Error(), m.Expression, claimsRead(c))
 	}
 	return nil
 }
 
 func (i *issuer) uid(ctx context.Context, c *jwt.Claims, claims *lazy.MapValue, who *identity.Identity) (err error) {
-	claim := i.spec.ClaimMappings.UID.Claim
+	m := i.spec.ClaimMappings.UID
 	switch {
-	case claim != "":
-		if who.UID, err = c.Text(claim); err != nil {
-			return fmt.Errorf("parse uid claim %q: %w", claim, err)
+	case m.Claim != "":
+		if who.UID, err = c.Text(m.Claim); err != nil {
+			return fmt.Errorf("parse uid claim %q: %w", m.Claim, err)
 		}
 	case i.expressions.UID != nil:
 		if who.UID, err = text(ctx, i.expressions.UID, claims); err != nil {
-			return fmt.Errorf("error evaluating uid claim expression: %w", err)
+			err = fmt.Errorf("error evaluating uid claim expression: %w", err)
+			return unmet(err, "claimMappings.uid", err.Error(), m.Expression, claimsRead(c))
 		}
 	}
 	return nil
 }
 
-func (i *issuer) extra(ctx context.Context, _ *jwt.Claims, claims *lazy.MapValue, who *identity.Identity) error {
+func (i *issuer) extra(ctx context.Context, c *jwt.Claims, claims *lazy.MapValue, who *identity.Identity) error {
 	if i.expressions.Extra == nil {
 		return nil
 	}
 	results, err := i.expressions.Extra.EvalClaimMappings(ctx, claims)
 	if err != nil {
-		return err
+		var all []string
+		for _, m := range i.spec.ClaimMappings.Extra {
+			all = append(all, m.ValueExpression)
+		}
+		return failed(err, "claimMappings.extra", all, claimsRead(c))
 	}
 	for _, r := range results {
 		mapped, ok := r.ExpressionAccessor.(*authenticationcel.ExtraMappingExpression)
@@ -105,7 +114,8 @@ func (i *issuer) extra(ctx context.Context, _ *jwt.Claims, claims *lazy.MapValue
 		}
 		values, err := texts(r.EvalResult)
 		if err != nil {
-			return fmt.Errorf("error evaluating extra claim expression: %s: %w", mapped.Expression, err)
+			err = fmt.Errorf("error evaluating extra claim expression: %s: %w", mapped.Expression, err)
+			return unmet(err, "claimMappings.extra "+mapped.Key, err.Error(), mapped.Expression, claimsRead(c))
 		}
 		if len(values) == 0 {
 			continue
@@ -132,8 +142,14 @@ func (i *issuer) checkClaims(ctx context.Context, c *jwt.Claims, claims *lazy.Ma
 		return nil
 	}
 	verdicts, err := i.expressions.ClaimValidationRules.EvalClaimMappings(ctx, claims)
-	if err == nil {
-		err = judge(verdicts)
+	if err != nil {
+		var all []string
+		for _, rule := range i.spec.ClaimValidationRules {
+			all = append(all, rule.Expression)
+		}
+		err = failed(err, "claim validation rule", all, claimsRead(c))
+	} else {
+		err = judge(verdicts, claimsRead(c))
 	}
 	if err != nil {
 		return fmt.Errorf("error evaluating claim validation expression: %w", err)
@@ -141,8 +157,15 @@ func (i *issuer) checkClaims(ctx context.Context, c *jwt.Claims, claims *lazy.Ma
 	return nil
 }
 
-// judge returns an error unless all rules hold.
-func judge(verdicts []authenticationcel.EvaluationResult) error {
+func (i *issuer) userRules() (expressions []string) {
+	for _, rule := range i.spec.UserValidationRules {
+		expressions = append(expressions, rule.Expression)
+	}
+	return expressions
+}
+
+// judge returns an error unless all rules about something hold.
+func judge(verdicts []authenticationcel.EvaluationResult, about reading) error {
 	for _, v := range verdicts {
 		holds, ok := v.EvalResult.Value().(bool)
 		if !ok {
@@ -158,10 +181,9 @@ func judge(verdicts []authenticationcel.EvaluationResult) error {
 		case *authenticationcel.UserValidationCondition:
 			message = rule.Message
 		}
-		err := fmt.Errorf("validation expression '%s' failed: %s", v.ExpressionAccessor.GetExpression(), message)
-		return authn.Explained(err, authn.Unsuitable, func() authn.Facts {
-			return authn.Facts{Checks: []authn.Check{{What: "validation rule (" + message + ")", Got: "false", Want: v.ExpressionAccessor.GetExpression()}}}
-		})
+		expression := v.ExpressionAccessor.GetExpression()
+		err := fmt.Errorf("validation expression '%s' failed: %s", expression, message)
+		return unmet(err, "validation rule ("+message+")", "false", expression, about)
 	}
 	return nil
 }
