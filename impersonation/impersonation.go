@@ -19,6 +19,7 @@ package impersonation
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"gatehouse.dev/gatehouse/authz"
@@ -62,7 +63,7 @@ func New(authorizer authz.Authorizer, metrics Metrics) *Checker {
 // what was lacking in the first mode that want fits.
 func (c *Checker) Decide(ctx context.Context, request *authz.Attributes, want *Wanted) (*Grant, error) {
 	start := time.Now()
-	var first error
+	var first *Refusal
 	for i := range c.modes {
 		m := &c.modes[i]
 		if !m.fits(want, request.User) {
@@ -73,8 +74,14 @@ func (c *Checker) Decide(ctx context.Context, request *authz.Attributes, want *W
 			c.metrics.Impersonated(m.name, true, time.Since(start))
 			return grant, nil
 		}
-		if first == nil {
-			first = err
+		lacking, ok := errors.AsType[*Refusal](err)
+		switch {
+		case !ok:
+			return nil, err
+		case first == nil:
+			first = lacking
+		default:
+			first.Others = append(first.Others, lacking)
 		}
 	}
 	c.metrics.Impersonated("", false, time.Since(start))
@@ -90,6 +97,9 @@ type Refusal struct {
 	// Cause is the error of an authorizer that could not decide, or nil. It is
 	// for the operator and not for the caller.
 	Cause error
+	// Others say what was lacking in the other modes, in their order. Any of them
+	// would have done instead.
+	Others []*Refusal
 }
 
 // Error returns what may not be done, and the reason, but not the cause.

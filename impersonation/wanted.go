@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"gatehouse.dev/gatehouse/authn"
+	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/fieldname"
 )
 
@@ -33,8 +35,9 @@ type Wanted struct {
 func (w *Wanted) nameOnly() bool { return w.UID == "" && len(w.Groups) == 0 && len(w.Extra) == 0 }
 
 // Read returns whom h asks to act as, or nil if h asks for nothing of the kind,
-// which costs next to nothing to find out. The error is for the caller: the
-// request must be answered with 400 and not be served.
+// which costs next to nothing to find out. The error is an [*authn.Refusal],
+// whose cause is for the caller: the request must be answered with 400 and not be
+// served.
 func Read(h http.Header) (*Wanted, error) {
 	asked := false
 	var extra []string
@@ -48,7 +51,8 @@ func Read(h http.Header) (*Wanted, error) {
 		case strings.HasPrefix(name, extraPrefix):
 			extra = append(extra, name)
 		default:
-			return nil, fmt.Errorf("the header %q is not known: remove it, or correct its name", name)
+			return nil, misread(fmt.Errorf("the header %q is not known: remove it, or correct its name", name),
+				"header "+name, "one that is not known", "one of "+authn.List([]string{userField, uidField, groupField, extraPrefix + "*"}))
 		}
 	}
 	if !asked {
@@ -61,12 +65,14 @@ func Read(h http.Header) (*Wanted, error) {
 func read(h http.Header, extra []string) (*Wanted, error) {
 	for _, field := range []string{userField, uidField} {
 		if len(h[field]) > 1 {
-			return nil, fmt.Errorf("the header %s is given %d times: give it once", field, len(h[field]))
+			return nil, misread(fmt.Errorf("the header %s is given %d times: give it once", field, len(h[field])),
+				"header "+field, fmt.Sprintf("%d of them", len(h[field])), "one")
 		}
 	}
 	w := &Wanted{Name: h.Get(userField), UID: h.Get(uidField), Groups: slices.Clone(h[groupField])}
 	if w.Name == "" {
-		return nil, fmt.Errorf("requested impersonation without impersonating a user name: give the header %s a value", userField)
+		return nil, misread(fmt.Errorf("requested impersonation without impersonating a user name: give the header %s a value", userField),
+			"header "+userField, "no value", "the name of a user")
 	}
 	slices.Sort(extra) // two names may be one key, and a map has no order
 	for _, field := range extra {
@@ -80,9 +86,20 @@ func read(h http.Header, extra []string) (*Wanted, error) {
 		w.Extra[key] = append(w.Extra[key], h[field]...)
 	}
 	if !w.valid() {
-		return nil, fmt.Errorf("the headers %s* are not UTF-8", anyField)
+		return nil, misread(fmt.Errorf("the headers %s* are not UTF-8", anyField), "headers "+anyField+"*", "other bytes", "UTF-8")
 	}
 	return w, nil
+}
+
+// Method stands for the headers among the kinds of credential.
+const Method identity.Method = "Impersonation"
+
+// misread returns err with what it is about.
+func misread(err error, what, got, want string) error {
+	return &authn.Refusal{Method: Method, Cause: err, Facts: authn.Facts{
+		Kind: authn.Malformed, Checks: []authn.Check{{What: what, Got: got, Want: want}},
+		Mend: "have the client send the headers as kubectl --as, --as-uid, --as-group and --as-user-extra do, or none that begins with " + anyField,
+	}}
 }
 
 // valid reports whether all of w is text. Nothing else can be written down

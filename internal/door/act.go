@@ -12,6 +12,7 @@ import (
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/impersonation"
 	"gatehouse.dev/gatehouse/internal/audit"
+	"gatehouse.dev/gatehouse/internal/explain"
 )
 
 // impersonate lets the caller act as somebody else if the request asks for that
@@ -21,7 +22,7 @@ func (d *door) impersonate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		want, err := impersonation.Read(r.Header)
 		if err != nil {
-			d.fail(w, r, apierrors.NewBadRequest(err.Error()))
+			d.refuseToRead(w, r, err)
 			return
 		}
 		if want == nil {
@@ -51,6 +52,16 @@ func (d *door) impersonate(next http.Handler) http.Handler {
 	})
 }
 
+// refuseToRead answers 400 to headers that do not say whom the caller acts as.
+func (d *door) refuseToRead(w http.ResponseWriter, r *http.Request, err error) {
+	id := d.newRequestID(w, r)
+	d.Journal.Misread(id, AuditIDOf(w), r, callerOf(r.Context()), func() []authn.Rung { return authn.Ladder(err) })
+	if cause := errors.Unwrap(err); cause != nil {
+		err = cause
+	}
+	d.fail(w, r, apierrors.NewBadRequest(err.Error()))
+}
+
 // refuseRevoked answers 401 to whoever acts as somebody who is revoked. As with
 // every 401, the reason is for the operator alone.
 func (d *door) refuseRevoked(w http.ResponseWriter, r *http.Request, err error) {
@@ -77,6 +88,10 @@ func (d *door) refuseToAct(w http.ResponseWriter, r *http.Request, caller, as st
 	if refusal.Cause != nil {
 		d.Log.ErrorContext(r.Context(), "authorization of impersonation failed", "err", refusal.Cause, "user", caller, "as", as)
 	}
-	d.noteDenial(w, r, &refusal.Asked, refusal.Reason)
+	lacking := []explain.Lack{{Asked: &refusal.Asked, Reason: refusal.Reason}}
+	for _, other := range refusal.Others {
+		lacking = append(lacking, explain.Lack{Asked: &other.Asked, Reason: other.Reason})
+	}
+	d.noteDenial(w, r, lacking...)
 	d.fail(w, r, forbidden(&refusal.Asked, refusal.Reason))
 }

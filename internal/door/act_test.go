@@ -196,6 +196,13 @@ func TestImpersonationRefused(t *testing.T) {
 			if e.User.Username != "joe" || e.ResponseStatus.Code != test.code {
 				t.Errorf("event %+v", e)
 			}
+			if test.code == 400 && (len(h.journal.misread) != 1 || !strings.HasSuffix(h.journal.misread[0], " joe") ||
+				h.journal.ladders[0][0].Method != impersonation.Method || e.Annotations[audit.RequestIDAnnotation] != "id-1") {
+				t.Errorf("misread %q %+v, annotations %v", h.journal.misread, h.journal.ladders, e.Annotations)
+			}
+			if test.name == "not allowed" && !strings.Contains(h.journal.denied[0], `User "joe" cannot impersonate resource "users"`) {
+				t.Errorf("the other way to be allowed is not in %q", h.journal.denied)
+			}
 			if test.code == 403 && (len(h.journal.denied) != 1 || e.Annotations[audit.RequestIDAnnotation] != "id-1") {
 				t.Errorf("denied %q, annotations %v", h.journal.denied, e.Annotations)
 			}

@@ -12,6 +12,7 @@ import (
 
 	"gatehouse.dev/gatehouse/authz"
 	"gatehouse.dev/gatehouse/internal/audit"
+	"gatehouse.dev/gatehouse/internal/explain"
 )
 
 // authorize lets the request through if the caller may do what it asks for, or
@@ -37,7 +38,7 @@ func (d *door) authorize(next http.Handler) http.Handler {
 			d.fail(w, r, apierrors.NewInternalError(errors.New("the request could not be authorized")))
 		default:
 			w.Header().Set("X-Content-Type-Options", "nosniff")
-			d.noteDenial(w, r, &a, answer.Reason())
+			d.noteDenial(w, r, explain.Lack{Asked: &a, Reason: answer.Reason()})
 			d.fail(w, r, forbidden(&a, answer.Reason()))
 		}
 	})

@@ -79,6 +79,10 @@ func (d *door) authenticate(next http.Handler) http.Handler {
 		if longRunning(r, p.info) {
 			p.again = d.again(r)
 		}
+		if isAnonymous(res.Identity) && d.claimed(r.Header) {
+			// Whoever sent them thinks that he is somebody.
+			_, p.unheeded, _ = authn.Trace(d.Authenticator, r)
+		}
 		d.strip(r.Header)
 		if r.ProtoMajor == 2 && isAnonymous(res.Identity) {
 			// A stranger gets one connection per request, so that resetting
@@ -146,6 +150,16 @@ func failure(err error) string {
 
 func isAnonymous(who *identity.Identity) bool {
 	return who.Name == identity.Anonymous || who.InGroup(identity.GroupUnauthenticated)
+}
+
+// claimed reports whether h has headers of an authenticating proxy.
+func (d *door) claimed(h http.Header) bool {
+	for name := range h {
+		if d.ProxyHeaders.Claims(name) {
+			return true
+		}
+	}
+	return false
 }
 
 // strip removes the credential, and the headers of an authenticating proxy in

@@ -8,7 +8,9 @@ import (
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authz"
+	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/audit"
+	"gatehouse.dev/gatehouse/internal/explain"
 )
 
 // RequestIDHeader tells who was refused by which ID an operator finds out why.
@@ -23,8 +25,10 @@ type Journal interface {
 	// answer. The ladder, which says what each authenticator found, may be called
 	// until Refused returns.
 	Refused(id, auditID string, r *http.Request, status int, ladder func() []authn.Rung)
-	// Denied is told of what a caller may not do, and of the reason given.
-	Denied(id, auditID string, r *http.Request, a *authz.Attributes, reason string)
+	// Denied is told of what a caller may not do.
+	Denied(id, auditID string, r *http.Request, why explain.Denial)
+	// Misread is told of headers that do not say whom a caller acts as.
+	Misread(id, auditID string, r *http.Request, caller *identity.Identity, ladder func() []authn.Rung)
 }
 
 // noteRefusal records that a credential was refused with a status, and returns
@@ -43,12 +47,18 @@ func (d *door) noteRefusal(w http.ResponseWriter, r *http.Request, status int, e
 	return id
 }
 
-// noteDenial records a 403.
-func (d *door) noteDenial(w http.ResponseWriter, r *http.Request, a *authz.Attributes, reason string) {
+// noteDenial records a 403. The caller was told the first of what is lacking.
+func (d *door) noteDenial(w http.ResponseWriter, r *http.Request, lacking ...explain.Lack) {
+	id := d.newRequestID(w, r)
+	d.Journal.Denied(id, AuditIDOf(w), r, explain.Denial{Ladder: passageOf(r.Context()).unheeded, Lacking: lacking})
+}
+
+// newRequestID returns the ID of a request whose caller is known, and tells it.
+func (d *door) newRequestID(w http.ResponseWriter, r *http.Request) string {
 	id := d.Journal.NewID()
 	w.Header().Set(RequestIDHeader, id)
 	kubeaudit.AddAuditAnnotation(r.Context(), audit.RequestIDAnnotation, id)
-	d.Journal.Denied(id, AuditIDOf(w), r, a, reason)
+	return id
 }
 
 // AuditIDOf returns the audit ID of the request that w answers.

@@ -12,6 +12,7 @@ import (
 	"gatehouse.dev/gatehouse/authz"
 	"gatehouse.dev/gatehouse/identity"
 	"gatehouse.dev/gatehouse/internal/door"
+	"gatehouse.dev/gatehouse/internal/explain"
 )
 
 // journal is one in memory.
@@ -20,6 +21,7 @@ type journal struct {
 	n               int
 	refused, denied []string
 	statuses        []int
+	misread         []string
 	ladders         [][]authn.Rung
 }
 
@@ -36,10 +38,20 @@ func (j *journal) Refused(id, auditID string, _ *http.Request, status int, ladde
 	j.refused, j.statuses, j.ladders = append(j.refused, id+" "+auditID), append(j.statuses, status), append(j.ladders, ladder())
 }
 
-func (j *journal) Denied(id, auditID string, _ *http.Request, a *authz.Attributes, reason string) {
+func (j *journal) Denied(id, auditID string, _ *http.Request, why explain.Denial) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.denied = append(j.denied, fmt.Sprint(id, " ", auditID, " ", a.Denial(), ": ", reason))
+	text := id + " " + auditID
+	for _, l := range why.Lacking {
+		text += fmt.Sprint(" ", l.Asked.Denial(), ": ", l.Reason)
+	}
+	j.denied, j.ladders = append(j.denied, text), append(j.ladders, why.Ladder)
+}
+
+func (j *journal) Misread(id, auditID string, _ *http.Request, caller *identity.Identity, ladder func() []authn.Rung) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.misread, j.ladders = append(j.misread, id+" "+auditID+" "+caller.Name), append(j.ladders, ladder())
 }
 
 func TestJournal(t *testing.T) {

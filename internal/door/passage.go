@@ -31,6 +31,9 @@ type passage struct {
 	// whether the request is recorded.
 	result *authn.Result
 	record *audit.Record
+	// unheeded is what the authenticators said of a stranger with headers of a
+	// proxy.
+	unheeded []authn.Rung
 	// again and cut are there for streams alone: how to ask about the credential
 	// again, and how to end the stream.
 	again func(context.Context) (*authn.Result, error)

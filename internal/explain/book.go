@@ -88,10 +88,28 @@ func (b *Book) Refused(id, auditID string, r *http.Request, status int, ladder f
 }
 
 // Denied records that the caller may not do what r asks for.
-func (b *Book) Denied(id, auditID string, r *http.Request, a *authz.Attributes, reason string) {
+func (b *Book) Denied(id, auditID string, r *http.Request, why Denial) {
+	record := b.begin(requests, id, auditID, r)
+	if record == nil {
+		return
+	}
+	record.Code, record.Ladder = http.StatusForbidden, why.Ladder
+	for i, l := range why.Lacking {
+		if i == 0 {
+			record.denied(l.Asked, l.Reason, nil)
+			continue
+		}
+		record.Authorization.Instead = append(record.Authorization.Instead,
+			Authorization{Asked: askedOf(l.Asked), Reason: cut(l.Reason, maxPath)})
+	}
+	b.add(record)
+}
+
+// Misread records that the headers of r do not say whom its caller acts as.
+// Ladder returns why, and is called only if there is room.
+func (b *Book) Misread(id, auditID string, r *http.Request, caller *identity.Identity, ladder func() []authn.Rung) {
 	if record := b.begin(requests, id, auditID, r); record != nil {
-		record.Code = http.StatusForbidden
-		record.denied(a, reason, nil)
+		record.Code, record.User, record.Ladder = http.StatusBadRequest, userOf(caller), ladder()
 		b.add(record)
 	}
 }
@@ -306,7 +324,7 @@ func encode(r *Request) []byte {
 	}
 	if short.Authorization != nil {
 		decision := *short.Authorization
-		decision.Reason, decision.Error, decision.Nearest = cut(decision.Reason, 200), cut(decision.Error, 200), nil
+		decision.Reason, decision.Error, decision.Nearest, decision.Instead = cut(decision.Reason, 200), cut(decision.Error, 200), nil, nil
 		short.Authorization = &decision
 	}
 	if text, err = json.Marshal(&short); err != nil || len(text) > maxRecord {

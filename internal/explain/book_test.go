@@ -276,7 +276,10 @@ func TestDenied(t *testing.T) {
 	book := newBook(store, "a")
 	who := &identity.Identity{Name: "jane", Groups: []string{"dev"}, Credential: identity.Credential{Method: identity.StaticToken, ID: "line 1"}}
 	a := &authz.Attributes{User: who, Verb: "get", IsResource: true, Path: "/api/v1/namespaces/x/pods", APIVersion: "v1", Resource: "pods", Namespace: "x"}
-	book.Denied("id-1", "audit-1", httptest.NewRequest("GET", "/api/v1/namespaces/x/pods", nil), a, "RBAC: no")
+	book.Denied("id-1", "audit-1", httptest.NewRequest("GET", "/api/v1/namespaces/x/pods", nil), Denial{
+		Ladder:  []authn.Rung{{Method: identity.FrontProxy, Found: authn.Passed}},
+		Lacking: []Lack{{a, "RBAC: no"}, {&authz.Attributes{User: who, Verb: "impersonate", IsResource: true, Resource: "users", Name: "jim"}, "not that either"}},
+	})
 	found, _, err := book.find(t.Context(), "id-1")
 	if err != nil || len(found) != 1 {
 		t.Fatal(found, err)
@@ -284,6 +287,9 @@ func TestDenied(t *testing.T) {
 	r := found[0]
 	if r.Code != http.StatusForbidden || r.User.Username != "jane" || r.User.CredentialID != "line 1" || r.Authorization.Reason != "RBAC: no" {
 		t.Errorf("%+v", r)
+	}
+	if n := r.Authorization.Instead; len(n) != 1 || n[0].Asked.Name != "jim" || n[0].Reason != "not that either" || len(r.Ladder) != 1 {
+		t.Errorf("instead of that: %+v, ladder %+v", n, r.Ladder)
 	}
 	back := r.Authorization.Asked.attributes(r.User.identity())
 	if !back.IsResource || back.Resource != "pods" || back.Namespace != "x" || back.User.Name != "jane" {

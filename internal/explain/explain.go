@@ -96,8 +96,8 @@ type Request struct {
 	// Review is set if the request was answered, and the answer was no. Then what
 	// follows is about the token or the user that it asked about.
 	Review *Review `json:"review,omitempty"`
-	// Ladder is what the authenticators said, in their order. It is empty where
-	// the caller was not in doubt.
+	// Ladder is what the authenticators said, in their order, or why the headers of
+	// impersonation cannot be read. It is empty where the caller was not in doubt.
 	Ladder []authn.Rung `json:"ladder,omitempty"`
 	// User is who the caller is, if that is known.
 	User *User `json:"user,omitempty"`
@@ -149,6 +149,9 @@ type Authorization struct {
 	Now string `json:"now,omitempty"`
 	// Nearest are rules that allow it but for one thing, as they are now.
 	Nearest []Nearest `json:"nearest,omitempty"`
+	// Instead are what would have done instead, and was denied too: there is more
+	// than one way to be allowed to act as somebody.
+	Instead []Authorization `json:"instead,omitempty"`
 }
 
 // Asked is what a request asked for.
@@ -185,6 +188,22 @@ func (l *Lost) add(more Lost) {
 	l.Peer += more.Peer
 	l.Total += more.Total
 	l.Store += more.Store
+}
+
+// A Denial is what is recorded of a request whose caller may not do it.
+type Denial struct {
+	// Ladder is what the authenticators said, if the caller thinks that he is
+	// somebody else than they do.
+	Ladder []authn.Rung
+	// Lacking is what he may not do. The first counts; the others are what would
+	// have done instead.
+	Lacking []Lack
+}
+
+// A Lack is one thing that somebody may not do, and the reason given.
+type Lack struct {
+	Asked  *authz.Attributes
+	Reason string
 }
 
 // Bounds of what is kept of one request, in bytes and entries.

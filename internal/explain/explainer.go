@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,26 +100,35 @@ func (e *Explainer) asOfNow(ctx context.Context, r *Request) {
 	if r.Authorization == nil || r.User == nil {
 		return
 	}
-	then := *r.Authorization // r may be shared with the book
-	a := then.Asked.attributes(r.User.identity())
 	var decides authz.Authorizer = e.Authorizer
 	if r.Review != nil && e.Reviewed != nil {
 		decides = e.Reviewed
 	}
+	then := *r.Authorization // r may be shared with the book
+	e.now(ctx, decides, r.User, &then)
+	then.Instead = slices.Clone(then.Instead)
+	for i := range then.Instead {
+		e.now(ctx, decides, r.User, &then.Instead[i])
+	}
+	r.Authorization = &then
+}
+
+// now adds to one denial of a user what the rules say now.
+func (e *Explainer) now(ctx context.Context, decides authz.Authorizer, user *User, of *Authorization) {
+	a := of.Asked.attributes(user.identity())
 	answer, err := decides.Authorize(ctx, a)
 	switch {
 	case answer.Verdict == authz.Allow:
-		then.Now = "allowed"
+		of.Now = "allowed"
 	case err != nil:
-		then.Now = "undecided: " + err.Error()
+		of.Now = "undecided: " + err.Error()
 	default:
-		then.Now = "denied"
-		then.Nearest = e.nearest(a)
+		of.Now = "denied"
+		of.Nearest = e.nearest(a)
 	}
-	if r.User.MoreGroups > 0 {
-		then.Now += fmt.Sprintf(" (judged without %d of the groups, which were not recorded)", r.User.MoreGroups)
+	if user.MoreGroups > 0 {
+		of.Now += fmt.Sprintf(" (judged without %d of the groups, which were not recorded)", user.MoreGroups)
 	}
-	r.Authorization = &then
 }
 
 // register adds where the credential of a request is in the register.

@@ -187,6 +187,10 @@ func (p *Page) authorization(a *Authorization) {
 	for i := range a.Nearest {
 		p.line("    - %s", a.Nearest[i].Sentence)
 	}
+	for i := range a.Instead {
+		p.line("  or, instead of that,")
+		p.authorization(&a.Instead[i])
+	}
 }
 
 func because(reasons ...string) string {
