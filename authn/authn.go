@@ -48,9 +48,20 @@ type Result struct {
 	// Until is when the result must not be used any more without asking the
 	// authenticator again. Zero means that time does not end it.
 	Until time.Time
+
+	// What every request looks at is side by side, as a remembered result is in
+	// memory that may be far away.
+
+	// judged is under what the result was last judged, see Judged.
+	judged atomic.Pointer[Stamp]
+	// used is what [Result.FirstUse] was called with last.
+	used atomic.Uint32
+	// named is whether Identity is known to name somebody, so that nobody has to
+	// look there.
+	named bool
+
 	// Rests are the generations that the result rests on. Once one of them has
-	// changed the result must not be used any more. These three are together
-	// because a remembered result is looked at in memory that may be far away.
+	// changed the result must not be used any more.
 	Rests []Stamp
 	// Audiences are those of the asked ones that the credential is meant for.
 	// Nil means that audiences do not apply to it, as to a certificate.
@@ -59,18 +70,12 @@ type Result struct {
 	// credential, and Warnings into its answer.
 	Annotations []Annotation
 	Warnings    []string
-
-	// used is what [Result.FirstUse] was called with last.
-	used atomic.Uint32
-
-	// judged is under what the result was last judged, see Judged.
-	judged atomic.Pointer[Stamp]
 }
 
 // Copy returns a copy, of which no use is noted yet.
 func (r *Result) Copy() Result {
 	return Result{
-		Identity: r.Identity, Until: r.Until, Rests: r.Rests, Audiences: r.Audiences,
+		Identity: r.Identity, Until: r.Until, named: complete(r), Rests: r.Rests, Audiences: r.Audiences,
 		Annotations: r.Annotations, Warnings: r.Warnings,
 	}
 }

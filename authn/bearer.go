@@ -59,7 +59,7 @@ func (b *bearer) read(r *http.Request) (string, error) {
 	}
 	const scheme = "Bearer "
 	value := values[0]
-	if len(value) < len(scheme) || !strings.EqualFold(value[:len(scheme)], scheme) {
+	if !strings.HasPrefix(value, scheme) && (len(value) < len(scheme) || !strings.EqualFold(value[:len(scheme)], scheme)) {
 		word, _, _ := strings.Cut(value, " ")
 		if slices.ContainsFunc(b.others, func(other string) bool { return strings.EqualFold(word, other) }) {
 			return "", errOtherScheme
@@ -87,12 +87,11 @@ func presented(r *http.Request, token string, by any, tokens TokenVerifier, l *l
 		return nil, errTooLong
 	}
 	res, err := l.askToken(r.Context(), tokens, token)
-	if err == nil {
-		err = complete(res, tokens)
-	}
 	switch {
-	case err == nil:
+	case err == nil && complete(res):
 		return res, nil
+	case err == nil:
+		err = incomplete(tokens)
 	case !refused(err):
 		err = unknownTo([]answer{{tokens, err}})
 		if l != nil {
@@ -204,8 +203,8 @@ func (t tokens) climbToken(ctx context.Context, token string, audiences []string
 	said, bad := room[:0], false
 	for _, v := range t {
 		res, err := v.VerifyToken(ctx, token, audiences)
-		if err == nil {
-			err = complete(res, v)
+		if err == nil && !complete(res) {
+			err = incomplete(v)
 		}
 		if passed := passedBy(err); len(passed) > 0 { // v is several
 			for _, p := range passed {
@@ -240,7 +239,7 @@ func Shortcut(first, all TokenVerifier) TokenVerifier { return shortcut{first, a
 func (s shortcut) VerifyToken(ctx context.Context, token string, audiences []string) (*Result, error) {
 	// What first has to say against a token, it says again in its turn.
 	res, err := s.first.VerifyToken(ctx, token, audiences)
-	if err == nil && complete(res, s.first) == nil && checkForm(token) == nil {
+	if err == nil && complete(res) && checkForm(token) == nil {
 		return res, nil
 	}
 	return s.all.VerifyToken(ctx, token, audiences)

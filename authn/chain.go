@@ -24,12 +24,18 @@ func (c chain) climb(r *http.Request, l *ladder) (*Result, error) {
 	var room [usual]answer
 	said, bad := room[:0], false
 	for _, a := range c {
-		res, err := l.ask(a, r)
-		if err == nil {
-			err = complete(res, a)
+		var res *Result
+		var err error
+		if l == nil { // which every request is, so no further call
+			res, err = a.Authenticate(r)
+		} else {
+			res, err = l.ask(a, r)
+		}
+		if err == nil && complete(res) {
+			return res, nil
 		}
 		if err == nil {
-			return res, nil
+			err = incomplete(a)
 		}
 		bad = bad || refused(err)
 		said = append(said, answer{a, err})
@@ -52,12 +58,14 @@ func together(said []answer, bad bool) error {
 	return t
 }
 
-// complete refuses the answer of an authenticator that says yes to nobody.
-func complete(res *Result, from any) error {
-	if res == nil || res.Identity == nil || res.Identity.Name == "" {
-		return fmt.Errorf("internal error: %T accepted a credential without saying whose it is", from)
-	}
-	return nil
+// complete reports whether an answer says yes to somebody.
+func complete(res *Result) bool {
+	return res != nil && (res.named || res.Identity != nil && res.Identity.Name != "")
+}
+
+// incomplete refuses the answer of an authenticator that says yes to nobody.
+func incomplete(from any) error {
+	return fmt.Errorf("internal error: %T accepted a credential without saying whose it is", from)
 }
 
 type orAnonymous struct{ known, anonymous Authenticator }
@@ -73,10 +81,12 @@ func (o orAnonymous) Authenticate(r *http.Request) (*Result, error) { return o.c
 
 func (o orAnonymous) climb(r *http.Request, l *ladder) (*Result, error) {
 	res, err := l.ask(o.known, r)
-	if err == nil {
-		return res, complete(res, o.known)
-	}
-	if refused(err) {
+	switch {
+	case err == nil && complete(res):
+		return res, nil
+	case err == nil:
+		return nil, incomplete(o.known)
+	case refused(err):
 		return nil, err
 	}
 	res, err = l.ask(o.anonymous, r)

@@ -120,7 +120,10 @@ func (l *ladder) ask(a Authenticator, r *http.Request) (*Result, error) {
 
 // askToken is ask about a token that is for the server.
 func (l *ladder) askToken(ctx context.Context, v TokenVerifier, token string) (*Result, error) {
-	if t, ok := v.(tokens); ok && l != nil {
+	if l == nil {
+		return v.VerifyToken(ctx, token, nil)
+	}
+	if t, ok := v.(tokens); ok {
 		return t.climbToken(ctx, token, nil, l)
 	}
 	res, err := v.VerifyToken(ctx, token, nil)
@@ -135,7 +138,7 @@ func (l *ladder) note(by any, res *Result, err error) {
 	case err != nil:
 		l.climb(by, err)
 	case res == nil || res.Identity == nil:
-		l.climb(by, complete(res, by))
+		l.climb(by, incomplete(by))
 	default:
 		method, source := describe(by)
 		if method == "" {

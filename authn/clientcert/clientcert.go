@@ -107,11 +107,11 @@ func (a *Authenticator) Authenticate(r *http.Request) (*authn.Result, error) {
 		return nil, a.none
 	}
 	certs := r.TLS.PeerCertificates
-	conn, now := authn.ConnFrom(r.Context()), a.clock.Now()
-	if v, ok := conn.Memo(a).(*verdict); ok && v.about(certs) && v.fresh(now) {
+	conn := authn.ConnFrom(r.Context())
+	if v, ok := conn.Memo(a).(*verdict); ok && v.about(certs) && v.fresh(a.clock.Soon()) {
 		return v.res, v.err
 	}
-	v := a.judge(certs, now)
+	v := a.judge(certs, time.Now())
 	conn.Remember(a, v)
 	return v.res, v.err
 }

@@ -8,35 +8,39 @@ import (
 	"gatehouse.dev/gatehouse/authn/verified"
 )
 
-// The clock says what the library's says, however long it was not looked at.
+// The clock is never behind, and never more than a second ahead, however long it
+// was not looked at.
 func TestClock(t *testing.T) {
-	var c verified.Clock
-	if before, now, after := time.Now(), c.Now(), time.Now(); now.Before(before) || now.After(after) {
-		t.Errorf("%v is not between %v and %v", now, before, after)
-	}
 	synctest.Test(t, func(t *testing.T) {
-		// A clock that was read in another time.
-		for _, wait := range []time.Duration{0, 1, time.Millisecond, 999 * time.Millisecond, time.Second, time.Hour, 0, 1} {
+		var c verified.Clock
+		for _, wait := range []time.Duration{0, 1, time.Millisecond, 99 * time.Millisecond, 100 * time.Millisecond,
+			199 * time.Millisecond, 999 * time.Millisecond, time.Second, time.Hour, 0, 1} {
 			time.Sleep(wait)
-			if got, want := c.Now(), time.Now(); !got.Equal(want) || got.Sub(want) != 0 {
-				t.Errorf("after %v: %v, want %v", wait, got, want)
+			if ahead := time.Until(c.Soon()); ahead < 0 || ahead > time.Second {
+				t.Errorf("after %v: it is %v ahead", wait, ahead)
 			}
 		}
 	})
-	if before, now, after := time.Now(), c.Now(), time.Now(); now.Before(before) || now.After(after) {
-		t.Errorf("back: %v is not between %v and %v", now, before, after)
-	}
-	for range 1000 {
-		before, now, after := time.Now(), c.Now(), time.Now()
-		if now.Before(before) || now.After(after) {
-			t.Fatalf("%v is not between %v and %v", now, before, after)
+}
+
+// While it is asked all the time it goes on being set: it does not stand still
+// and fall behind.
+func TestClockGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c verified.Clock
+		for range 10_000 {
+			time.Sleep(7 * time.Millisecond)
+			// A tick at the very same time may be before or after.
+			if ahead := time.Until(c.Soon()); ahead < 900*time.Millisecond || ahead > time.Second {
+				t.Fatalf("it is %v ahead", ahead)
+			}
 		}
-	}
+	})
 }
 
 func BenchmarkClock(b *testing.B) {
 	var c verified.Clock
 	for b.Loop() {
-		c.Now()
+		c.Soon()
 	}
 }

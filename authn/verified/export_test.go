@@ -1,5 +1,7 @@
 package verified
 
+import "unsafe"
+
 // Digesters returns one of each kind, under random keys, for the tests.
 func Digesters() (map[string]func(kind, credential string, audiences []string) Key, error) {
 	g, err := newGMAC()
@@ -35,3 +37,6 @@ func (n *next) sum(s *scratch, _ []byte) Key {
 	s.frame = append(s.frame, n.writes...)
 	return Key{}
 }
+
+// EntrySize is that of an entry of [Results].
+const EntrySize = unsafe.Sizeof(Entry[remembered]{})
