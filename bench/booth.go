@@ -222,8 +222,10 @@ func (b *booth) buildOurs(tokenFile string, issuers, remember int, more ...authn
 func (b *booth) stand(stripes *authn.Stripes) known {
 	k := known{}
 	until, keys := time.Now().Add(time.Hour), new(authn.Generation)
-	for token, who := range b.accounts {
-		k[token] = &authn.Result{Identity: who, Audiences: []string{issuer}, Until: until, Rests: []authn.Stamp{
+	for token, found := range b.accounts {
+		who := *found
+		who.Groups = identity.WithAuthenticated(who.Name, who.Groups)
+		k[token] = &authn.Result{Identity: &who, Audiences: []string{issuer}, Until: until, Rests: []authn.Stamp{
 			keys.Stamp(), stripes.Of(serviceaccount.ServiceAccounts, "default", who.Name).Stamp(),
 			stripes.Of(serviceaccount.Pods, "default", who.UID).Stamp(),
 		}}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/bench/measure"
 	"gatehouse.dev/gatehouse/identity"
@@ -71,8 +73,9 @@ func newHolder(chain ...*x509.Certificate) *holder {
 	c := newCall(http.MethodGet, "/version", asJSON, nil, nil)
 	c.prepare()
 	c.request.TLS = &tls.ConnectionState{PeerCertificates: chain}
-	// No help from the connection.
-	return &holder{c.request.WithContext(context.Background())}
+	// No help from the connection. Upstream's filter has put the audiences of the
+	// API there before it asks (k8s.io/apiserver pkg/endpoints/filters).
+	return &holder{c.request.WithContext(authenticator.WithAudiences(context.Background(), authenticator.Audiences{issuer}))}
 }
 
 // bearing presents each of the tokens in turn. Upstream takes the header out of
@@ -112,14 +115,15 @@ func texts(tokens []*signed) []string {
 	return all
 }
 
-// accountTokens are n texts of 1 KiB, and whose they are.
+// accountTokens are n texts of 1 KiB, and whose they are: with the groups that
+// the verifiers of both sides find, to which upstream's chain adds one.
 func accountTokens(n int) (map[string]*identity.Identity, []string) {
 	const groups, of = identity.ServiceAccountGroupPrefix, identity.ServiceAccountPrefix
 	whose, tokens := make(map[string]*identity.Identity, n), make([]string, n)
 	for i := range tokens {
 		tokens[i] = fmt.Sprintf("%08d", i) + strings.Repeat("0123456789abcdef", 64)[:1016]
 		name := fmt.Sprintf("%sdefault:bench-%d", of, i)
-		whose[tokens[i]] = &identity.Identity{Name: name, UID: fmt.Sprint(i), Groups: []string{identity.GroupServiceAccounts, groups + "default", identity.GroupAuthenticated}}
+		whose[tokens[i]] = &identity.Identity{Name: name, UID: fmt.Sprint(i), Groups: []string{identity.GroupServiceAccounts, groups + "default"}}
 	}
 	return whose, tokens
 }

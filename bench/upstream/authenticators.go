@@ -77,11 +77,11 @@ func (c *Credentials) Build() (*Authenticators, error) {
 	if c.Forgetful {
 		ttl = time.Nanosecond
 	}
-	tokens := cache.New(tokenunion.New(all...), false, ttl, 0)
+	tokens := cache.New(tokenunion.New(all...), true, ttl, 0)
 	var chain []authenticator.Request
 	if c.Proxies != nil {
-		chain = append(chain, headerrequest.NewDynamicVerifyOptionsSecure(optionsOf(c.Proxies), values(),
-			values("X-Remote-User"), values("X-Remote-Uid"), values("X-Remote-Group"), values("X-Remote-Extra-")))
+		chain = append(chain, authenticator.WrapAudienceAgnosticRequest(c.Audiences, headerrequest.NewDynamicVerifyOptionsSecure(optionsOf(c.Proxies), values(),
+			values("X-Remote-User"), values("X-Remote-Uid"), values("X-Remote-Group"), values("X-Remote-Extra-"))))
 	}
 	known := union.New(append(chain,
 		requestx509.NewDynamic(optionsOf(c.Roots), requestx509.CommonNameUserConversion),
