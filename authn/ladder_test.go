@@ -228,3 +228,21 @@ type yesToken struct{ *authn.Result }
 func (y yesToken) VerifyToken(context.Context, string, []string) (*authn.Result, error) {
 	return y.Result, nil
 }
+
+// A passer says of each thing what is to be said of it, whatever came before.
+func TestPasser(t *testing.T) {
+	p := authn.NewPasser(identity.JWT, func(about string) (string, []authn.Check) {
+		return "it is of " + about, []authn.Check{{What: "issuer", Got: about}}
+	})
+	var before error
+	for i, about := range []string{"a", "a", "b", "a"} {
+		err := p.Pass(about)
+		if !errors.Is(err, authn.ErrNoCredential) || err.Error() != "JWT: it is of "+about || authn.FactsOf(err).Checks[0].Got != about {
+			t.Errorf("Pass(%q) = %v", about, err)
+		}
+		if again := i == 1; (err == before) != again {
+			t.Errorf("step %d: the same as before: %t, want %t", i, err == before, again)
+		}
+		before = err
+	}
+}

@@ -145,7 +145,11 @@ func (i *Issuer) fetch(ctx context.Context, endpoint, accessToken string, all ma
 // readElsewhere verifies the token that was fetched, and takes the claim.
 func (i *Issuer) readElsewhere(ctx context.Context, text string, all map[string]*Issuer, now time.Time) (*kept, error) {
 	// Not with ctx, in which whoever came first has what he reads.
-	t, err := parse(context.Background(), text)
+	o, err := open(context.Background(), text)
+	if err != nil {
+		return nil, err
+	}
+	t, err := o.read()
 	if err != nil {
 		return nil, err
 	}

@@ -101,15 +101,14 @@ type Verifier struct {
 	inForce   authn.Generation
 	fetching  flight.Group[fetch, *kept]
 	failed    failures
-	// tellForeign is the method foreign, as a value that is made once.
-	tellForeign func(issuer string) (string, []authn.Check)
+	others    *authn.Passer // tokens of other issuers
 }
 
 // New returns a verifier. Audiences are those of the server; a token of any
 // issuer is good for all of them.
 func New(audiences []string, issuers ...Issuer) (*Verifier, error) {
 	v := &Verifier{audiences: slices.Clone(audiences)}
-	v.tellForeign = v.foreign
+	v.others = authn.NewPasser(identity.JWT, v.foreign)
 	if err := v.Replace(issuers...); err != nil {
 		return nil, err
 	}
@@ -184,13 +183,17 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 	// Before anything is read that it stands for.
 	stamp := v.inForce.Stamp()
 	issuers := *v.current.Load()
-	t, err := parse(ctx, token)
+	opened, err := open(ctx, token)
 	if err != nil {
 		return nil, unread(err)
 	}
-	issuer := issuers[t.issuer]
+	issuer := issuers[opened.issuer]
 	if issuer == nil {
-		return nil, authn.PassTelling(identity.JWT, t.issuer, v.tellForeign)
+		return nil, v.others.Pass(opened.issuer)
+	}
+	t, err := opened.read()
+	if err != nil {
+		return nil, unread(err)
 	}
 	granted, ok := authn.Audiences(v.audiences, audiences)
 	if !ok {
@@ -218,13 +221,24 @@ type token struct {
 	issuer string
 }
 
-func parse(ctx context.Context, text string) (token, error) {
-	t, claims, err := compact.Read(ctx, text)
+// An opened token is one that is read as far as it says whose it is.
+type opened struct {
+	*compact.Reading
+	issuer string
+}
+
+func open(ctx context.Context, text string) (opened, error) {
+	r, err := compact.Open(ctx, text)
 	if err != nil {
-		return token{}, err
+		return opened{}, err
 	}
-	issuer, err := t.Issuer()
-	return token{t, claims, issuer}, err
+	issuer, err := r.Issuer()
+	return opened{r, issuer}, err
+}
+
+func (o opened) read() (token, error) {
+	t, claims, err := o.All()
+	return token{t, claims, o.issuer}, err
 }
 
 // verify settles whether the token is good, and who it is about. What costs

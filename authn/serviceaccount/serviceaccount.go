@@ -105,8 +105,7 @@ type Verifier struct {
 	legacyUsed func(ctx context.Context, namespace, secret, day string)
 	count      func(Use)
 	signed     *verified.Table[claims, *claims]
-	// tellForeign is the method foreign, as a value that is made once.
-	tellForeign func(issuer string) (string, []authn.Check)
+	others     *authn.Passer // tokens of other issuers
 }
 
 // New returns a verifier.
@@ -140,7 +139,7 @@ func New(c Config) (*Verifier, error) {
 		count:      c.Count,
 		signed:     signed,
 	}
-	v.tellForeign = v.foreign
+	v.others = authn.NewPasser(identity.ServiceAccount, v.foreign)
 	return v, nil
 }
 
@@ -194,23 +193,27 @@ type claimed struct {
 // read returns a token that says that it is ours, which is settled before any work
 // is spent on it. Before the signature is verified that chooses only the keys.
 func (v *Verifier) read(ctx context.Context, token string) (claimed, error) {
-	t, payload, err := compact.Read(ctx, token)
+	r, err := compact.Open(ctx, token)
 	if err != nil {
 		return claimed{}, unread(err)
 	}
-	iss, err := t.Issuer()
+	iss, err := r.Issuer()
 	if err != nil {
 		return claimed{}, errForeign
 	}
-	// An issuer may have the name of the legacy one; the claims tell them apart.
 	ours := slices.Contains(v.issuers, iss)
-	switch {
-	case iss == LegacyIssuer && !(ours && payload.Has("kubernetes.io")):
-		return claimed{t, payload, iss, identity.LegacyServiceAccount}, nil
-	case ours:
-		return claimed{t, payload, iss, identity.ServiceAccount}, nil
+	if !ours && iss != LegacyIssuer {
+		return claimed{}, v.others.Pass(iss)
 	}
-	return claimed{}, authn.PassTelling(identity.ServiceAccount, iss, v.tellForeign)
+	t, payload, err := r.All()
+	if err != nil {
+		return claimed{}, unread(err)
+	}
+	// An issuer may have the name of the legacy one; the claims tell them apart.
+	if iss == LegacyIssuer && !(ours && payload.Has("kubernetes.io")) {
+		return claimed{t, payload, iss, identity.LegacyServiceAccount}, nil
+	}
+	return claimed{t, payload, iss, identity.ServiceAccount}, nil
 }
 
 // verify settles what a token says.

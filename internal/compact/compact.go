@@ -41,13 +41,15 @@ type Token struct {
 	Type      string
 
 	signed    []byte // the first two parts where they lie, and the point between
+	last      []byte // the third, too
 	payload   []byte
 	signature []byte
+	claims    partly
 
 	digest   [sha256.Size]byte // see Digest, once digested
 	digested bool
 
-	issuer   string // see Issuer, once the claims are read
+	issuer   string // see Issuer, once it is read
 	noIssuer error
 
 	// What is used again when the token is forgotten:
@@ -65,14 +67,17 @@ var errParts = errors.New("token has not three parts")
 // Parse reads the form of a token. Its errors never repeat any of it.
 func Parse(token string) (*Token, error) {
 	t := new(Token)
-	if err := t.parse(token); err != nil {
+	if err := t.open(token); err != nil {
+		return nil, err
+	}
+	if err := t.readSignature(); err != nil {
 		return nil, err
 	}
 	return t, nil
 }
 
-// parse reads a token into a new one, or one that was forgotten.
-func (t *Token) parse(token string) error {
+// open reads all but the signature into a new token, or one that was forgotten.
+func (t *Token) open(token string) error {
 	if len(token) > MaxSize {
 		return errors.New("token is longer than 16 KiB")
 	}
@@ -87,41 +92,47 @@ func (t *Token) parse(token string) error {
 	if err := t.readHeader(text[:point]); err != nil {
 		return fmt.Errorf("header: %w", err)
 	}
-	payload, all, err := decode(t.decoded[:0], text[point+1:last])
+	payload, err := decode(t.decoded[:0], text[point+1:last])
 	if err != nil {
 		return fmt.Errorf("payload: %w", err)
 	}
-	signature, _, err := decode(all, text[last+1:])
+	t.signed, t.last, t.payload = text[:last:last], text[last+1:], payload
+	t.claims = partly{scanner: scanner{text: payload, members: t.room[:0]}}
+	return nil
+}
+
+// readSignature is what is left to do when a token was opened.
+func (t *Token) readSignature() error {
+	signature, err := decode(t.decoded[:len(t.payload)], t.last)
 	if err != nil {
 		return fmt.Errorf("signature: %w", err)
 	}
 	if len(signature) == 0 {
 		return errors.New("token has no signature")
 	}
-	t.signed, t.payload, t.signature = text[:last:last], payload, signature
+	t.signature = signature
 	return nil
 }
 
-// decode appends to buf what part stands for and returns that, and all of buf.
-// The standard library's decoder skips line breaks, which would give one token
-// many forms, so they are looked for first.
-func decode(buf, part []byte) (decoded, all []byte, err error) {
+// decode appends to buf what part stands for and returns that. The standard
+// library's decoder skips line breaks, which would give one token many forms, so
+// they are looked for first.
+func decode(buf, part []byte) ([]byte, error) {
 	if bytes.IndexByte(part, '\n') >= 0 || bytes.IndexByte(part, '\r') >= 0 {
-		return nil, nil, errors.New("not base64url: line break")
+		return nil, errors.New("not base64url: line break")
 	}
-	from := len(buf)
-	all, err = base64.RawURLEncoding.Strict().AppendDecode(buf, part)
+	all, err := base64.RawURLEncoding.Strict().AppendDecode(buf, part)
 	if err != nil {
-		return nil, nil, errors.New("not canonical unpadded base64url")
+		return nil, errors.New("not canonical unpadded base64url")
 	}
-	return all[from:len(all):len(all)], all, nil
+	return all[len(buf):len(all):len(all)], nil
 }
 
 // forget wipes a token for the next one, except for its header and issuer: most
 // tokens have those of the one before.
 func (t *Token) forget() {
 	clear(t.decoded)
-	t.signed, t.payload, t.signature, t.digested = nil, nil, nil, false
+	t.signed, t.last, t.payload, t.signature, t.claims, t.digested = nil, nil, nil, nil, partly{}, false
 }
 
 // readHeader reads the first part of a token, unless it is known from before.
@@ -130,7 +141,7 @@ func (t *Token) readHeader(part []byte) error {
 		return nil
 	}
 	t.head = ""
-	text, _, err := decode(t.decoded[:0], part)
+	text, err := decode(t.decoded[:0], part)
 	if err != nil {
 		return err
 	}
@@ -187,18 +198,32 @@ func (t *Token) sum() []byte {
 
 // Claims reads the payload as a JSON object. It is called once.
 func (t *Token) Claims() (Object, error) {
-	claims, err := parseObject(t.payload, t.room[:0])
+	if !t.claims.begun {
+		if err := t.readIssuer(); err != nil {
+			return Object{}, err
+		}
+	}
+	claims, err := t.claims.rest()
 	if err != nil {
 		return Object{}, fmt.Errorf("payload: %w", err)
+	}
+	return claims, nil
+}
+
+// readIssuer reads the payload as far as the claim iss.
+func (t *Token) readIssuer() error {
+	claims, err := t.claims.until("iss")
+	if err != nil {
+		return fmt.Errorf("payload: %w", err)
 	}
 	issuer, err := claims.Text("iss")
 	if t.noIssuer = err; t.issuer != string(issuer) {
 		t.issuer = string(issuer)
 	}
-	return claims, nil
+	return nil
 }
 
-// Issuer returns the claim iss, or "" if there is none, once [Token.Claims] has
-// read it. Tokens that are read in the same memory share it, as most are of the
-// issuer of the one before. Anything but a string is an error.
+// Issuer returns the claim iss, or "" if there is none, once it was read. Tokens
+// that are read in the same memory share it, as most are of the issuer of the one
+// before. Anything but a string is an error.
 func (t *Token) Issuer() (string, error) { return t.issuer, t.noIssuer }

@@ -85,31 +85,42 @@ func (s *scanner) object(depth int) error {
 	first := len(s.members)
 	s.at++
 	for n := 0; ; n++ {
-		if s.space(); s.peek() == '}' {
+		if more, err := s.member(first, n, depth); err != nil {
+			return err
+		} else if !more {
 			break
 		}
-		if n > 0 {
-			if s.peek() != ',' {
-				return s.fail("no comma or closing brace")
-			}
-			s.at++
-			s.space()
-		}
-		if err := s.name(first, n); err != nil {
-			return err
-		}
-		here, from := len(s.members)-1, s.at
-		if err := s.value(depth + 1); err != nil {
-			return err
-		}
-		m := &s.members[here]
-		m.from, m.to, m.inner = uint32(from), uint32(s.at), uint32(len(s.members)-1-here)
 	}
-	s.at++
 	if s.arrays > 0 {
 		s.members = s.members[:first]
 	}
 	return nil
+}
+
+// member reads one more member of an object at depth, or the end of it. The n
+// members before it begin at s.members[first].
+func (s *scanner) member(first, n, depth int) (more bool, err error) {
+	if s.space(); s.peek() == '}' {
+		s.at++
+		return false, nil
+	}
+	if n > 0 {
+		if s.peek() != ',' {
+			return false, s.fail("no comma or closing brace")
+		}
+		s.at++
+		s.space()
+	}
+	if err := s.name(first, n); err != nil {
+		return false, err
+	}
+	here, from := len(s.members)-1, s.at
+	if err := s.value(depth + 1); err != nil {
+		return false, err
+	}
+	m := &s.members[here]
+	m.from, m.to, m.inner = uint32(from), uint32(s.at), uint32(len(s.members)-1-here)
+	return true, nil
 }
 
 // name reads the name of a member, the colon, and the space around it. The n

@@ -49,18 +49,52 @@ func ParseObject(text []byte) (Object, error) {
 
 // parseObject is ParseObject with room for members.
 func parseObject(text []byte, room []member) (Object, error) {
-	s := scanner{text: text, members: room}
-	s.space()
-	if s.peek() != '{' {
-		return Object{}, errors.New("not a JSON object")
+	p := partly{scanner: scanner{text: text, members: room}}
+	return p.rest()
+}
+
+// partly is an object that is read up to a member, and then on.
+type partly struct {
+	scanner
+	begun, ended bool
+	n            int // members
+}
+
+// until reads up to the end of the member of a name, or of the object, and
+// returns what is in it so far.
+func (p *partly) until(name string) (Object, error) {
+	if !p.begun {
+		if p.space(); p.peek() != '{' {
+			return Object{}, errors.New("not a JSON object")
+		}
+		p.begun = true
+		p.at++
 	}
-	if err := s.object(1); err != nil {
+	for !p.ended {
+		here := len(p.members)
+		more, err := p.member(0, p.n, 1)
+		if err != nil {
+			return Object{}, err
+		}
+		p.n++
+		p.ended = !more
+		if more && name != "" && string(p.written.of(&p.members[here], p.text)) == name {
+			break
+		}
+	}
+	return Object{text: p.text, members: p.members, written: p.written}, nil
+}
+
+// rest reads to the end of the text.
+func (p *partly) rest() (Object, error) {
+	o, err := p.until("")
+	if err != nil {
 		return Object{}, err
 	}
-	if s.space(); s.at != len(text) {
-		return Object{}, s.fail("text after the end")
+	if p.space(); p.at != len(p.text) {
+		return Object{}, p.fail("text after the end")
 	}
-	return Object{text: text, members: s.members, written: s.written}, nil
+	return o, nil
 }
 
 // Keep returns o for reading many strings from: those without escapes share one

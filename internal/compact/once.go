@@ -15,28 +15,29 @@ type Readings struct{ released sync.Pool }
 type Shared struct {
 	context.Context
 	from *Readings
-	read *reading
+	read *Reading
 }
 
-// A reading is what came of reading a token.
-type reading struct {
+// A Reading is what came of reading a token so far.
+type Reading struct {
 	text   string
 	token  Token
 	claims Object
 	err    error
+	whole  bool
 }
 
-// Once returns a context with which [Read] reads a token once, however many ask
+// Once returns a context with which [Open] reads a token once, however many ask
 // one after the other. The context must not be used by several goroutines at the
 // same time.
 func (r *Readings) Once(ctx context.Context) *Shared { return &Shared{Context: ctx, from: r} }
 
 // get returns a reading of nothing.
-func (r *Readings) get() *reading {
-	if released, ok := r.released.Get().(*reading); ok {
+func (r *Readings) get() *Reading {
+	if released, ok := r.released.Get().(*Reading); ok {
 		return released
 	}
-	return new(reading)
+	return new(Reading)
 }
 
 // Value implements [context.Context].
@@ -47,7 +48,7 @@ func (s *Shared) Value(key any) any {
 	return s.Context.Value(key)
 }
 
-// Release says that nobody refers any more to what [Read] has returned with s:
+// Release says that nobody refers any more to what [Open] has returned with s:
 // neither to the token, nor to the bytes that are in it. A token that is not
 // released is left to the garbage collector.
 func (s *Shared) Release() {
@@ -56,40 +57,60 @@ func (s *Shared) Release() {
 		return
 	}
 	r.token.forget()
-	r.text, r.claims, r.err, s.read = "", Object{}, nil, nil
+	r.text, r.claims, r.err, r.whole, s.read = "", Object{}, nil, false, nil
 	s.from.released.Put(r)
 }
 
-// Read is [Parse] and [Token.Claims] in one. Both results are shared with whoever
-// else reads the same token with ctx, and must not be changed.
-func Read(ctx context.Context, text string) (*Token, Object, error) {
+// Open reads of a token what tells whose it is: all but its signature and the
+// claims behind iss. So one that is of nobody's issuer takes no more work than
+// that. What it returns is shared with whoever else reads the same token with ctx.
+func Open(ctx context.Context, text string) (*Reading, error) {
 	s, _ := ctx.Value(onceKey{}).(*Shared)
 	switch {
 	case s == nil:
-		return new(reading).of(text)
+		r := new(Reading)
+		return r, r.open(text)
 	case s.read == nil:
 		s.read = s.from.get()
 	case s.read.text != text:
 		// The one before may still be in use.
-		s.read = new(reading)
+		s.read = new(Reading)
 	case text != "":
-		return s.read.results()
+		return s.read, s.read.err
 	}
-	return s.read.of(text)
+	return s.read, s.read.open(text)
 }
 
-// of reads a token.
-func (r *reading) of(text string) (*Token, Object, error) {
+func (r *Reading) open(text string) error {
 	r.text = text
-	if r.err = r.token.parse(text); r.err == nil {
-		r.claims, r.err = r.token.Claims()
+	if r.err = r.token.open(text); r.err == nil {
+		r.err = r.token.readIssuer()
 	}
-	return r.results()
+	return r.err
 }
 
-func (r *reading) results() (*Token, Object, error) {
+// Issuer is [Token.Issuer].
+func (r *Reading) Issuer() (string, error) { return r.token.Issuer() }
+
+// All reads the rest. Both results must not be changed.
+func (r *Reading) All() (*Token, Object, error) {
+	if r.err == nil && !r.whole {
+		r.whole = true
+		if r.err = r.token.readSignature(); r.err == nil {
+			r.claims, r.err = r.token.Claims()
+		}
+	}
 	if r.err != nil {
 		return nil, Object{}, r.err
 	}
 	return &r.token, r.claims, nil
+}
+
+// Read is [Open] and [Reading.All] in one.
+func Read(ctx context.Context, text string) (*Token, Object, error) {
+	r, err := Open(ctx, text)
+	if err != nil {
+		return nil, Object{}, err
+	}
+	return r.All()
 }
