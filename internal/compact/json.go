@@ -141,7 +141,7 @@ func (s *scanner) name(first, n int) error {
 	}
 	name := s.written.of(&m, s.text)
 	for i := first; i < len(s.members); i += 1 + int(s.members[i].inner) {
-		if bytes.Equal(name, s.written.of(&s.members[i], s.text)) {
+		if is(s.written, &s.members[i], s.text, name) {
 			return s.fail("a second member of the same name")
 		}
 	}

@@ -40,6 +40,14 @@ func (n names) of(m *member, text []byte) []byte {
 	return text[m.nameFrom:m.nameTo]
 }
 
+// is reports whether a member has a name. Most names differ in their length.
+func is[T string | []byte](n names, m *member, text []byte, name T) bool {
+	if m.escaped == 0 && int(m.nameTo-m.nameFrom) != len(name) {
+		return false
+	}
+	return string(n.of(m, text)) == string(name)
+}
+
 func (o Object) name(i int) []byte { return o.written.of(&o.members[i], o.text) }
 
 // ParseObject reads one JSON object.
@@ -78,7 +86,7 @@ func (p *partly) until(name string) (Object, error) {
 		}
 		p.n++
 		p.ended = !more
-		if more && name != "" && string(p.written.of(&p.members[here], p.text)) == name {
+		if more && name != "" && is(p.written, &p.members[here], p.text, name) {
 			break
 		}
 	}
@@ -107,7 +115,7 @@ func (o Object) Keep() Object {
 // find returns the index of the member of that name, or -1.
 func (o Object) find(name string) int {
 	for i := 0; i < len(o.members); i += 1 + int(o.members[i].inner) {
-		if string(o.name(i)) == name {
+		if is(o.written, &o.members[i], o.text, name) {
 			return i
 		}
 	}
