@@ -7,9 +7,10 @@ import (
 
 const (
 	// ahead is how far a [Clock] is at most ahead of the time, and tick how often
-	// it is set. The difference is how late a tick may come without any harm.
-	ahead = time.Second
-	tick  = ahead / 10
+	// it is set. The difference is how late a tick may come without any harm, on a
+	// machine that has more to do than it can.
+	ahead = 2 * time.Second
+	tick  = ahead / 20
 )
 
 // A Clock tells a time that has not come yet, for a twentieth of what [time.Now]
@@ -26,7 +27,7 @@ type Clock struct {
 	asked atomic.Bool               // since the last tick
 }
 
-// Soon returns a time between now and a second from now.
+// Soon returns a time between now and two seconds from now.
 func (c *Clock) Soon() time.Time {
 	soon := c.soon.Load()
 	if soon == nil {

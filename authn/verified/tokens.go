@@ -60,7 +60,7 @@ type tokens struct {
 //
 // It remembers neither refusals, nor results that neither time nor a change of
 // anything would end, nor tokens longer than [authn.MaxToken]. What has less than
-// a second left is verified anew each time.
+// two seconds left is verified anew.
 func Tokens(table *Results, method identity.Method, verify authn.TokenVerifier) authn.TokenVerifier {
 	return &tokens{table: table, method: method, verify: verify}
 }
