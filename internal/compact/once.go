@@ -68,25 +68,33 @@ func Open(ctx context.Context, text string) (*Reading, error) {
 	s, _ := ctx.Value(onceKey{}).(*Shared)
 	switch {
 	case s == nil:
-		r := new(Reading)
-		return r, r.open(text)
+		return new(Reading).open(text)
 	case s.read == nil:
 		s.read = s.from.get()
 	case s.read.text != text:
 		// The one before may still be in use.
 		s.read = new(Reading)
 	case text != "":
-		return s.read, s.read.err
+		return s.read.opened()
 	}
-	return s.read, s.read.open(text)
+	return s.read.open(text)
 }
 
-func (r *Reading) open(text string) error {
+func (r *Reading) open(text string) (*Reading, error) {
 	r.text = text
 	if r.err = r.token.open(text); r.err == nil {
 		r.err = r.token.readIssuer()
 	}
-	return r.err
+	return r.opened()
+}
+
+// opened returns r if there is something to read in it: what it would say
+// otherwise may be what the token before said.
+func (r *Reading) opened() (*Reading, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	return r, nil
 }
 
 // Issuer is [Token.Issuer].

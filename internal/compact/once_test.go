@@ -80,6 +80,70 @@ func FuzzReleased(f *testing.F) {
 	})
 }
 
+// A token that is read up to its issuer, and then on, says what it says if it is
+// read at once, and whose it is in the same way; and nothing of it is taken that
+// would not be taken then.
+func FuzzOpen(f *testing.F) {
+	part := base64.RawURLEncoding.EncodeToString
+	for _, payload := range []string{
+		`{"iss":"a"}`, `{"aud":"b","iss":"a","exp":1}`, `{"iss":"a","iss":"b"}`, `{"iss":"a","\u0069ss":"b"}`, `{"\u0069\u0073s":"\u0061"}`,
+		`{"a":{"iss":"b"}}`, `{"a":[{"iss":"b"}],"iss":"a"}`, `{"iss":"a"`, `{"iss":"a",}`, `{"iss":"a"}}`, `{"iss":"a"} {}`, `{"iss":1,"a":2}`,
+		`{"iss":null}`, `{"iss":"a","b":{"c":1,"c":2}}`, ` {"iss" : "a" , "x" : [ ] } `, `{}`, `[]`, `{"iss":"\ud800"}`, `{"a":1,"a":2,"iss":"a"}`,
+	} {
+		f.Add(`{"alg":"RS256","kid":"k"}`, payload, "signature")
+	}
+	f.Add(`{"alg":"ES256"}`, `{"iss":"a"}`, "")
+	f.Add(`{"alg":"none"}`, `{"iss":"a"}`, "signature")
+	f.Fuzz(func(t *testing.T, header, payload, signature string) {
+		text := strings.Join([]string{part([]byte(header)), part([]byte(payload)), part([]byte(signature))}, ".")
+		var claims compact.Object
+		whole, bad := compact.Parse(text)
+		if bad == nil {
+			claims, bad = compact.ParseObject([]byte(payload))
+		}
+		var readings compact.Readings
+		for _, ctx := range []context.Context{t.Context(), readings.Once(t.Context())} {
+			r, err := compact.Open(ctx, text)
+			if err != nil {
+				if r != nil || bad == nil {
+					t.Fatalf("%q: %v, but at once %v", text, err, bad)
+				}
+				continue
+			}
+			issuer, noIssuer := r.Issuer()
+			token, got, err := r.All()
+			if (err == nil) != (bad == nil) || (token == nil) != (err != nil) {
+				t.Fatalf("%q: %v, but at once %v", text, err, bad)
+			}
+			if err != nil {
+				continue
+			}
+			want, wrong := claims.String("iss")
+			again, _ := token.Issuer()
+			if issuer != want || again != want || fmt.Sprint(noIssuer) != fmt.Sprint(wrong) {
+				t.Errorf("%q: issuer %q, then %q, %v, but at once %q, %v", text, issuer, again, noIssuer, want, wrong)
+			}
+			if a, b := all(got), all(claims); !slices.Equal(a, b) {
+				t.Errorf("%q: %q, but at once %q", text, a, b)
+			}
+			if token.Algorithm != whole.Algorithm || token.KeyID != whole.KeyID || token.Type != whole.Type || token.Digest() != whole.Digest() {
+				t.Errorf("%q: %+v, but at once %+v", text, token, whole)
+			}
+		}
+	})
+}
+
+// all are the members of an object, and what is in those that are objects too.
+func all(o compact.Object) (members []string) {
+	for name, raw := range o.All() {
+		members = append(members, name, string(raw))
+		if inner, err := o.Object(name); err == nil {
+			members = append(members, all(inner)...)
+		}
+	}
+	return members
+}
+
 // told is all that a token says, or why it says nothing.
 func told(ctx context.Context, text string) string {
 	token, claims, err := compact.Read(ctx, text)
@@ -87,11 +151,8 @@ func told(ctx context.Context, text string) string {
 		return err.Error()
 	}
 	issuer, err := token.Issuer()
-	all := []string{token.Algorithm, token.KeyID, token.Type, issuer, fmt.Sprint(err), string(token.Payload()), token.Digest()}
-	for name, raw := range claims.All() {
-		all = append(all, name, string(raw))
-	}
-	return fmt.Sprintf("%q", all)
+	said := []string{token.Algorithm, token.KeyID, token.Type, issuer, fmt.Sprint(err), string(token.Payload()), token.Digest()}
+	return fmt.Sprintf("%q", append(said, all(claims)...))
 }
 
 // A text that was released is not in memory any more, where it could be taken for
