@@ -43,9 +43,9 @@ type CredentialStatus struct {
 	Audiences []string `json:"audiences,omitempty"`
 	// SignerName is the signer of a certificate.
 	SignerName string `json:"signerName,omitempty"`
-	// RenewedFrom is the name of the entry of the certificate that this one was renewed from.
+	// RenewedFrom is the name of the entry of the certificate that this one was renewed from, or that the same user got it with from another signer.
 	RenewedFrom string `json:"renewedFrom,omitempty"`
-	// FirstOfChain is the name of the entry of the first certificate of those that were renewed from one another until this one.
+	// FirstOfChain is the name of the entry of the first certificate of those that were got with one another until this one.
 	FirstOfChain string `json:"firstOfChain,omitempty"`
 	// Issuer is who vouches: the iss of a token, or X509SHA256= and the hash of the
 	// certificate of a certificate authority.

@@ -82,10 +82,10 @@ type RevokedCertificate struct {
 	// The SHA-256 of the whole certificate in lower-case hexadecimal. It is looked for only where no more is known of a certificate, in the access reviews of other API servers, and needs one of the others beside it.
 	// +optional
 	SHA256 string `json:"sha256,omitempty"`
-	// Whether what was renewed from it is taken back with it, and what it was renewed from: Revoked, or Kept for a certificate that somebody has only replaced. The default is Revoked.
+	// Whether what its holder has got with it is taken back with it, by renewal or of another signer, and what it was got with: Revoked, or Kept for a certificate that somebody has only replaced. The default is Revoked.
 	// +optional
 	Renewals RevokedRenewals `json:"renewals,omitempty"`
-	// What the serial numbers begin with of all certificates that were renewed from one another, and that this Revocation takes back. The server writes it if it knows the certificate as one that it has issued.
+	// What the serial numbers begin with of all certificates that the same user has got with one another, and that this Revocation takes back. The server writes it if it knows the certificate as one that it has issued.
 	// +optional
 	Chain string `json:"chain,omitempty"`
 }

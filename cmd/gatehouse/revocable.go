@@ -87,8 +87,9 @@ number and by the digest of what its signature covers, so that nobody makes
 another certificate of it by rewriting the signature.
 
 Whoever had its key may have renewed it. So a certificate that this server has issued
-is revoked with all that was renewed from it, and what it was renewed from, whether
-that is known already or not; --keep-renewals is for one that was only replaced.
+is revoked with all that the same user has got with it, and what it was got with, of
+whichever signers, and whether that is known already or not; --keep-renewals is for
+one that was only replaced.
 
 Without the file: --fingerprint takes the SHA-256 of a certificate that this server
 has issued, which its register resolves; --issuer and --serial name any one.`,
@@ -99,7 +100,7 @@ has issued, which its register resolves; --issuer and --serial name any one.`,
 			flags.StringVar(&fingerprint, "fingerprint", "", "The SHA-256 of the certificate in hexadecimal, in place of a file.")
 			flags.StringVar(&issuer, "issuer", "", "The subject of its CA, as openssl x509 -issuer -nameopt RFC2253 prints it, in place of a file.")
 			flags.StringVar(&serial, "serial", "", "Its serial number in hexadecimal, with --issuer.")
-			flags.BoolVar(&keep, "keep-renewals", false, "Revoke this one alone, and not what was renewed from it or it from.")
+			flags.BoolVar(&keep, "keep-renewals", false, "Revoke this one alone, and not what its user has got with it, or it with.")
 		},
 		args: func(cmd *cobra.Command, args []string) error {
 			ways := len(args)

@@ -51,8 +51,8 @@ type Entry struct {
 	// none.
 	Renewable *Renewable `json:"r,omitempty"`
 	// Parent is the name of the entry of the certificate that a certificate was
-	// renewed from, and First that of the first one of the chain. They are empty
-	// for what was renewed from nothing.
+	// renewed from, or got with of another signer, and First that of the first one
+	// of the chain. They are empty for what was got with no certificate.
 	Parent string `json:"p,omitempty"`
 	First  string `json:"fi,omitempty"`
 	// Issued is when the entry was made, and Expires when the credential ends,
@@ -87,6 +87,9 @@ type Renewable struct {
 	First int64 `json:"f"`
 	// Holder is the digest of subject, names and usages.
 	Holder string `json:"h"`
+	// Through are the other signers that the chain came through since a person has
+	// approved one of it.
+	Through []string `json:"t,omitempty"`
 }
 
 // A Reference names an object.

@@ -207,7 +207,7 @@ func (s *Server) recognizers(signers []*signing.Signer) []csrapproving.Recognize
 func (s *Server) recordSigned(ctx context.Context, issued *csrsigning.Issued) error {
 	spec := &issued.Request.Spec
 	e := register.OfCertificate(issued.Certificate, issued.Authority, time.Now())
-	e.Signer, e.Renewable = spec.SignerName, &register.Renewable{First: issued.Since.Unix(), Holder: issued.Holder}
+	e.Signer, e.Renewable = spec.SignerName, &register.Renewable{First: issued.Since.Unix(), Holder: issued.Holder, Through: issued.Through}
 	if from := issued.Parent; from != nil {
 		e.Parent, e.First = from.Name, from.First
 	}
@@ -245,7 +245,7 @@ func (s *Server) heldCertificate(ctx context.Context, digest string) (*signing.H
 	}
 	return &signing.Held{
 		Name: e.Name(), First: cmp.Or(e.First, e.Name()), Serial: serial, Signer: e.Signer, Expires: e.Expires, User: e.User,
-		Since: time.Unix(e.Renewable.First, 0), Holder: e.Renewable.Holder,
+		Since: time.Unix(e.Renewable.First, 0), Holder: e.Renewable.Holder, Through: e.Renewable.Through,
 	}, nil
 }
 

@@ -69,19 +69,17 @@ func TestAskerUnknown(t *testing.T) {
 
 func TestPrecedes(t *testing.T) {
 	request := good(client).read(t, client)
-	held := signing.Held{Signer: client, User: "jane"}
 	for name, tt := range map[string]struct {
-		held   *signing.Held
-		signer string
-		want   bool
+		held *signing.Held
+		want bool
 	}{
-		"the same user":  {&held, client, true},
-		"another user":   {&signing.Held{Signer: client, User: "joe"}, client, false},
-		"another signer": {&held, kubelet, false},
-		"no certificate": {nil, client, false},
-		"one for nobody": {&signing.Held{Signer: client}, client, false},
+		"the same user":                   {&signing.Held{Signer: client, User: "jane"}, true},
+		"the same user of another signer": {&signing.Held{Signer: kubelet, User: "jane"}, true},
+		"another user":                    {&signing.Held{Signer: client, User: "joe"}, false},
+		"no certificate":                  {nil, false},
+		"one for nobody":                  {&signing.Held{Signer: client}, false},
 	} {
-		if got := tt.held.Precedes(request, tt.signer); got != tt.want {
+		if got := tt.held.Precedes(request); got != tt.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

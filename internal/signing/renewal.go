@@ -25,6 +25,10 @@ const Renewed certificatesv1.RequestConditionType = "Renewed"
 // certificate that is renewed. Who may sign cannot change it.
 const RenewedReason = "Renewed"
 
+// AutoApprovedReason is the reason of an approval that rests on a permission of
+// who asks. It is upstream's.
+const AutoApprovedReason = "AutoApproved"
+
 // IsRenewal reports whether a request was approved for nothing but that its
 // sender holds a certificate.
 func IsRenewal(r *certificatesv1.CertificateSigningRequest) bool {
@@ -49,13 +53,43 @@ type Held struct {
 	// User is who is let in with it.
 	User    string
 	Expires time.Time
+	// Through are the other signers that its chain came through since a person has
+	// approved one of it.
+	Through []string
 }
 
-// Precedes reports whether a certificate that r asks of a signer continues the
-// chain of h, whoever has approved that: both are of the same signer, for the same
-// user. Then they are taken back together.
-func (h *Held) Precedes(r *Request, signer string) bool {
-	return h != nil && h.Signer == signer && h.User != "" && h.User == r.PKCS10.Subject.CommonName
+// Precedes reports whether a certificate that r asks for continues the chain of h,
+// whoever signs and approves that: both are for the same user. Then they are taken
+// back together. If it were not so for two signers that approve by themselves, who
+// has stolen a certificate of one would have another chain from the other, and
+// from that a third one.
+func (h *Held) Precedes(r *Request) bool {
+	return h != nil && h.User != "" && h.User == r.PKCS10.Subject.CommonName
+}
+
+// CameThrough reports whether a signer has signed h, or one of those that h was got
+// with without a person.
+func (h *Held) CameThrough(signer string) bool {
+	return h.Signer == signer || slices.Contains(h.Through, signer)
+}
+
+// Onward is [Held.Through] for a certificate that was asked for with h, by an
+// object that is approved.
+func (h *Held) Onward(r *certificatesv1.CertificateSigningRequest) []string {
+	switch {
+	case !automatic(r):
+		return nil
+	case h.Signer == r.Spec.SignerName || slices.Contains(h.Through, h.Signer):
+		return h.Through
+	}
+	return append(slices.Clone(h.Through), h.Signer)
+}
+
+// automatic reports whether no person has approved a request.
+func automatic(r *certificatesv1.CertificateSigningRequest) bool {
+	return IsRenewal(r) || slices.ContainsFunc(r.Status.Conditions, func(c certificatesv1.CertificateSigningRequestCondition) bool {
+		return c.Type == certificatesv1.CertificateApproved && c.Reason == AutoApprovedReason
+	})
 }
 
 // RenewedCondition is the condition [Renewed].

@@ -657,14 +657,14 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_CredentialStatus(ref common.Refe
 					},
 					"renewedFrom": {
 						SchemaProps: spec.SchemaProps{
-							Description: "RenewedFrom is the name of the entry of the certificate that this one was renewed from.",
+							Description: "RenewedFrom is the name of the entry of the certificate that this one was renewed from, or that the same user got it with from another signer.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
 					},
 					"firstOfChain": {
 						SchemaProps: spec.SchemaProps{
-							Description: "FirstOfChain is the name of the entry of the first certificate of those that were renewed from one another until this one.",
+							Description: "FirstOfChain is the name of the entry of the first certificate of those that were got with one another until this one.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -1069,14 +1069,14 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_RevokedCertificate(ref common.Re
 					},
 					"renewals": {
 						SchemaProps: spec.SchemaProps{
-							Description: "Whether what was renewed from it is taken back with it, and what it was renewed from: Revoked, or Kept for a certificate that somebody has only replaced. The default is Revoked.",
+							Description: "Whether what its holder has got with it is taken back with it, by renewal or of another signer, and what it was got with: Revoked, or Kept for a certificate that somebody has only replaced. The default is Revoked.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
 					},
 					"chain": {
 						SchemaProps: spec.SchemaProps{
-							Description: "What the serial numbers begin with of all certificates that were renewed from one another, and that this Revocation takes back. The server writes it if it knows the certificate as one that it has issued.",
+							Description: "What the serial numbers begin with of all certificates that the same user has got with one another, and that this Revocation takes back. The server writes it if it knows the certificate as one that it has issued.",
 							Type:        []string{"string"},
 							Format:      "",
 						},

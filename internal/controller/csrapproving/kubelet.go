@@ -40,7 +40,7 @@ func (k kubelet) Recognize(ctx context.Context, object *signingRequest, request 
 	if err != nil || !allowed {
 		return nil, k.subresource, err
 	}
-	return &Approval{Reason: "AutoApproved", Message: k.message}, k.subresource, nil
+	return &Approval{Reason: signing.AutoApprovedReason, Message: k.message}, k.subresource, nil
 }
 
 func permitted(ctx context.Context, authorizer authz.Authorizer, a *authz.Attributes) (bool, error) {

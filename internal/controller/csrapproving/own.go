@@ -40,20 +40,21 @@ func (o Own) Recognize(ctx context.Context, object *signingRequest, request *sig
 			return nil, "auto-approve", err
 		}
 		if allowed {
-			return &Approval{Reason: "AutoApproved", Message: "Auto approving what the rules of the signer allow its requester."}, "auto-approve", nil
+			return &Approval{Reason: signing.AutoApprovedReason, Message: "Auto approving what the rules of the signer allow its requester."}, "auto-approve", nil
 		}
 	}
 	return nil, "auto-approve", nil
 }
 
-// continues reports whether a request continues a chain of renewals that ends one
-// day. Only [Renewals] approves that: or else the chain would go on for ever, each
-// certificate of it asking for the next one.
+// continues reports whether a request comes back to a signer whose chains of
+// renewals end one day. Only [Renewals] approves that: or else the chain would go
+// on for ever, each certificate of it asking for the next one, be it of the same
+// signer or of another one in between.
 func (o Own) continues(ctx context.Context, object *signingRequest, request *signing.Request, signer *signing.Signer) (bool, error) {
 	digest := signing.Presented(object)
 	if digest == "" || signer.Renewable == 0 {
 		return false, nil
 	}
 	held, err := o.Issued(ctx, digest)
-	return held.Precedes(request, signer.Name), err
+	return held.Precedes(request) && held.CameThrough(signer.Name), err
 }

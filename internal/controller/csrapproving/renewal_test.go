@@ -174,6 +174,9 @@ func TestOwnSigners(t *testing.T) {
 	}{
 		{"sent with a certificate of another signer", "auto-approve signers " + own + " with another", "jane", own, "AutoApproved"},
 		{"sent with one of the signer, which would go on for ever", "auto-approve signers " + own + " with mine", "jane", own, ""},
+		{"sent with one of another signer that was got with one of the signer", "auto-approve signers " + own + " with roundabout", "jane", own, ""},
+		{"sent with one of another signer that came through a third", "auto-approve signers " + own + " with onward", "jane", own, "AutoApproved"},
+		{"sent with one that came through the signer, for another user", "auto-approve signers " + own + " with delegate", "jane", own, "AutoApproved"},
 		{"sent with one, and the register is away", "auto-approve signers " + own + " with away", "jane", own, ""},
 		{"taken back", "auto-approve signers " + own + " with revoked", "jane", own, ""},
 		{"permitted", "auto-approve signers " + own, "jane", own, "AutoApproved"},
@@ -213,6 +216,12 @@ func TestOwnSigners(t *testing.T) {
 							return &signing.Held{Signer: own, User: "jane"}, nil
 						case "another":
 							return &signing.Held{Signer: another, User: "jane"}, nil
+						case "roundabout":
+							return &signing.Held{Signer: another, User: "jane", Through: []string{"example.com/third", own}}, nil
+						case "onward":
+							return &signing.Held{Signer: another, User: "jane", Through: []string{"example.com/third"}}, nil
+						case "delegate":
+							return &signing.Held{Signer: another, User: "joe", Through: []string{own}}, nil
 						}
 						return nil, errors.New("away")
 					},

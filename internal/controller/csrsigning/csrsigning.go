@@ -8,9 +8,9 @@
 //
 // It signs for the signers that it was given, and only what has been approved,
 // as the store has it at that moment. A certificate that was asked for with another
-// one of the same signer and user continues its chain of renewals, and is taken
-// back with it. What a signer refuses gets the condition
-// Failed with the reason, and is never tried again.
+// one of the same user continues its chain, whichever signers the two are of, and is
+// taken back with it. What a signer refuses gets the condition Failed with the
+// reason, and is never tried again.
 //
 // Upstream: pkg/controller/certificates/signer/signer.go.
 package csrsigning
@@ -53,8 +53,10 @@ type Issued struct {
 	// Holder is what a renewal must be for.
 	Since  time.Time
 	Holder string
-	// Parent is the certificate whose chain of renewals this one continues, or nil.
-	Parent *signing.Held
+	// Parent is the certificate whose chain this one continues, or nil; and Through
+	// are the other signers that it came through: see [signing.Held].
+	Parent  *signing.Held
+	Through []string
 }
 
 // Results of a request, for who counts them.
@@ -218,8 +220,8 @@ func (c *Controller) sign(ctx context.Context, signer *signing.Signer, r *signin
 	return issued, err
 }
 
-// terms returns what a certificate is held to that continues a chain of renewals.
-// Whether it does, and since when, the register says, and not the request.
+// terms returns what a certificate is held to that continues a chain. Whether it
+// does, and since when, the register says, and not the request.
 func (c *Controller) terms(ctx context.Context, signer *signing.Signer, request *signing.Request, issued *Issued) (signing.Terms, error) {
 	var terms signing.Terms
 	if digest := signing.Presented(issued.Request); digest != "" {
@@ -227,8 +229,8 @@ func (c *Controller) terms(ctx context.Context, signer *signing.Signer, request 
 		if err != nil {
 			return terms, err
 		}
-		if held.Precedes(request, signer.Name) {
-			issued.Parent = held
+		if held.Precedes(request) {
+			issued.Parent, issued.Through = held, held.Onward(issued.Request)
 			if terms.Serial, err = pki.NextSerial(held.Serial); err != nil {
 				return terms, err
 			}
@@ -237,7 +239,7 @@ func (c *Controller) terms(ctx context.Context, signer *signing.Signer, request 
 	if !signing.IsRenewal(issued.Request) {
 		return terms, nil
 	}
-	if issued.Parent == nil || issued.Parent.Holder != issued.Holder {
+	if from := issued.Parent; from == nil || from.Signer != signer.Name || from.Holder != issued.Holder {
 		return terms, signing.Refuse(errors.New("the certificate that this renews is not known any more: ask for a new approval"))
 	}
 	latest, err := signer.Latest(issued.Parent.Since, issued.Since)

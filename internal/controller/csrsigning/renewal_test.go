@@ -2,6 +2,7 @@ package csrsigning_test
 
 import (
 	"errors"
+	"fmt"
 	"math/big"
 	"strings"
 	"testing"
@@ -72,7 +73,10 @@ func TestChain(t *testing.T) {
 		{"sent with a token", all(sentWith(t, identity.ServiceAccount, "mine"), approvedAs("KubectlApprove")), nil, "issued", false, false},
 		{"sent with a certificate of somebody else", all(sentWith(t, identity.ClientCertificate, "foreign"), approvedAs("KubectlApprove")), nil, "issued", false, false},
 		{"for another user", all(mine, approvedAs("KubectlApprove")), func(h *signing.Held) { h.User = "joe" }, "issued", false, false},
-		{"of another signer", all(mine, approvedAs("KubectlApprove")), func(h *signing.Held) { h.Signer = "example.com/x" }, "issued", false, false},
+		{"of another signer", all(mine, approvedAs("KubectlApprove")), func(h *signing.Held) { h.Signer = "example.com/x" }, "issued", true, false},
+		{"of another signer, by itself", all(mine, approvedAs(signing.AutoApprovedReason)), func(h *signing.Held) { h.Signer = "example.com/x" }, "issued", true, false},
+		{"of another signer, for another user", all(mine, approvedAs(signing.AutoApprovedReason)),
+			func(h *signing.Held) { h.Signer, h.User = "example.com/x", "joe" }, "issued", false, false},
 
 		{"said to be renewed, sent with nothing", renewed, nil, gone, false, false},
 		{"said to be renewed by a condition alone", condition, nil, gone, false, false},
@@ -133,6 +137,52 @@ func TestChain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Of signers that feed each other without a person, all that they sign is of one
+// chain, which knows its way; a person begins another way.
+func TestFeedingSigners(t *testing.T) {
+	const other = "example.com/other"
+	bubble(t, func(w *world) {
+		twin := *w.c.Signers[0]
+		twin.Name = other
+		w.c.Signers = append(w.c.Signers, &twin)
+		w.held = map[string]*signing.Held{}
+		w.start()
+		var chain string
+		for i, step := range []struct{ signer, reason, through string }{
+			{client, "KubectlApprove", ""},
+			{other, signing.AutoApprovedReason, client},
+			{other, signing.RenewedReason, client},
+			{client, signing.AutoApprovedReason, client + " " + other},
+			{other, signing.AutoApprovedReason, client + " " + other},
+			{client, "KubectlApprove", ""},
+			{client, signing.RenewedReason, ""},
+			{other, "KubectlApprove", ""},
+			{client, signing.AutoApprovedReason, other},
+		} {
+			name := fmt.Sprint("r", i)
+			w.ask(name, "jane", newKey(t), all(sentWith(t, identity.ClientCertificate, fmt.Sprint("r", i-1)), approvedAs(step.reason),
+				func(r *signingRequest) { r.Spec.SignerName = step.signer }), approved)
+			got, cert := w.outcome(name)
+			if got != "issued" {
+				t.Fatalf("%s: %q", name, got)
+			}
+			issued := w.issued[i]
+			if of := pki.ChainOf(cert.SerialNumber.Text(16)); i == 0 {
+				chain = of
+			} else if of != chain || issued.Parent == nil {
+				t.Errorf("%s is of the chain %s, want %s", name, of, chain)
+			}
+			if through := strings.Join(issued.Through, " "); through != step.through {
+				t.Errorf("%s came through %q, want %q", name, through, step.through)
+			}
+			w.set(func() {
+				w.held[name] = &signing.Held{Name: name, First: "r0", Serial: cert.SerialNumber, Signer: step.signer, Since: issued.Since,
+					Holder: issued.Holder, User: "jane", Expires: cert.NotAfter, Through: issued.Through}
+			})
+		}
+	})
 }
 
 // What was asked for with a credential that was taken back is not signed, nor
