@@ -10,6 +10,7 @@ import (
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/test/oidc"
+	"gatehouse.dev/gatehouse/test/turncoat"
 )
 
 // kinds counts the kinds of what becomes of n tokens that come at once.
@@ -40,7 +41,7 @@ func TestTurnsThatDoNotCome(t *testing.T) {
 		// 64 at a time, 9 s each, 30 s at most: four turns.
 		const inTime, late = 4 * 64, 50
 		live, g, elsewhere, groups := followGraph(t)
-		g.behave(slow(9*time.Second, "<html>"))
+		g.Behave(turncoat.Slow(9*time.Second, "<html>"))
 		texts := make([]string, inTime+late)
 		for i := range texts {
 			texts[i] = elsewhere(i)
@@ -49,7 +50,7 @@ func TestTurnsThatDoNotCome(t *testing.T) {
 		if got[authn.Throttled] != late || len(got) != 2 {
 			t.Errorf("refused %v, want %d that were throttled", got, late)
 		}
-		g.behave(says(http.StatusOK, groups))
+		g.Behave(turncoat.Says(http.StatusOK, groups))
 		time.Sleep(10 * time.Second)
 		if got := kinds(late, func(i int) error { _, err := verify(live, texts[inTime+i]); return err }); got[""] != late {
 			t.Errorf("again: %v, want all let in", got)
@@ -81,12 +82,12 @@ func TestNoRoomToWaitForKeys(t *testing.T) {
 // nothing for, however often that comes; and a second later it is.
 func TestFailedClaimIsNotFetchedAtOnce(t *testing.T) {
 	for name, answer := range map[string]func(*http.Request) (*http.Response, error){
-		"dead": dead, "garbage": says(http.StatusOK, "<html>"), "refuses": says(http.StatusForbidden, ""), "has an error": says(http.StatusInternalServerError, ""),
+		"dead": turncoat.Dead, "garbage": turncoat.Says(http.StatusOK, "<html>"), "refuses": turncoat.Says(http.StatusForbidden, ""), "has an error": turncoat.Says(http.StatusInternalServerError, ""),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				live, g, elsewhere, groups := followGraph(t)
-				g.behave(answer)
+				g.Behave(answer)
 				text, other := elsewhere(1), elsewhere(2)
 				_, first := verify(live, text)
 				for range 1000 {
@@ -94,10 +95,10 @@ func TestFailedClaimIsNotFetchedAtOnce(t *testing.T) {
 						t.Fatalf("let in, or refused for another reason: %v, %v", err, first)
 					}
 				}
-				if n := g.count(); n != 1 {
+				if n := g.Counts().Asked; n != 1 {
 					t.Errorf("asked %d times", n)
 				}
-				g.behave(says(http.StatusOK, groups))
+				g.Behave(turncoat.Says(http.StatusOK, groups))
 				if res, err := verify(live, other); err != nil || !res.Identity.InGroup("dev") {
 					t.Errorf("another token: %v, %v", res, err)
 				}
@@ -115,19 +116,19 @@ func TestFailedClaimsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const most = 1024
 		live, g, elsewhere, _ := followGraph(t)
-		g.behave(says(http.StatusForbidden, ""))
+		g.Behave(turncoat.Says(http.StatusForbidden, ""))
 		texts := make([]string, most+10)
 		for i := range texts {
 			texts[i] = elsewhere(i)
 		}
 		ask := func() int {
-			g.behave(says(http.StatusForbidden, ""))
+			g.Behave(turncoat.Says(http.StatusForbidden, ""))
 			for _, text := range texts {
 				if _, err := verify(live, text); err == nil {
 					t.Fatal("let in without its groups")
 				}
 			}
-			return g.count()
+			return g.Counts().Asked
 		}
 		if first, second := ask(), ask(); first != len(texts) || second != len(texts)-most {
 			t.Errorf("asked %d times, and then %d times, want %d and %d", first, second, len(texts), len(texts)-most)
