@@ -40,6 +40,11 @@ func (c chain) climb(r *http.Request, l *ladder) (*Result, error) {
 		bad = bad || refused(err)
 		said = append(said, answer{a, err})
 	}
+	if bad && l == nil {
+		for i := range said {
+			said[i].err = witness(said[i].by, r, said[i].err)
+		}
+	}
 	return nil, together(said, bad)
 }
 

@@ -46,6 +46,15 @@ type Described interface {
 	Describe() (method identity.Method, source string)
 }
 
+// A Witness says more exactly why it passed a request over than it did when it was
+// asked. It is asked of those requests alone that were not let in, or of which
+// somebody wants to know all.
+type Witness interface {
+	// Passed returns err, with which it passed r, or another that wraps
+	// [ErrNoCredential].
+	Passed(r *http.Request, err error) error
+}
+
 // An answer is an error, and whose it is.
 type answer struct {
 	by  any
@@ -114,8 +123,17 @@ func (l *ladder) ask(a Authenticator, r *http.Request) (*Result, error) {
 		return c.climb(r, l)
 	}
 	res, err := a.Authenticate(r)
+	err = witness(a, r, err)
 	l.note(a, res, err)
 	return res, err
+}
+
+// witness returns what is to be told of an answer.
+func witness(by any, r *http.Request, err error) error {
+	if w, ok := by.(Witness); ok && err != nil && !refused(err) {
+		return w.Passed(r, err)
+	}
+	return err
 }
 
 // askToken is ask about a token that is for the server.

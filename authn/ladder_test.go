@@ -230,8 +230,8 @@ func (y yesToken) VerifyToken(context.Context, string, []string) (*authn.Result,
 }
 
 // A passer says of each thing what is to be said of it, whatever came before.
-func TestPasser(t *testing.T) {
-	p := authn.NewPasser(identity.JWT, func(about string) (string, []authn.Check) {
+func TestPassesOfOthers(t *testing.T) {
+	p := authn.NewPasses(identity.JWT, func(about string) (string, []authn.Check) {
 		return "it is of " + about, []authn.Check{{What: "issuer", Got: about}}
 	})
 	var before error

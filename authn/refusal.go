@@ -113,21 +113,21 @@ func PassTelling(method identity.Method, about string, tell func(about string) (
 	return &pass{method: method, found: about, tell: tell}
 }
 
-// A Passer makes what [PassTelling] returns, and makes it once for what is the same
+// Passes make what [PassTelling] returns, and make it once for what is the same
 // as the time before: most tokens that are somebody else's are of one issuer.
-type Passer struct {
+type Passes struct {
 	method identity.Method
 	tell   func(about string) (found string, checks []Check)
 	last   atomic.Pointer[pass]
 }
 
-// NewPasser returns one that passes with a method and with what tell returns.
-func NewPasser(method identity.Method, tell func(about string) (found string, checks []Check)) *Passer {
-	return &Passer{method: method, tell: tell}
+// NewPasses returns those with a method and with what tell returns.
+func NewPasses(method identity.Method, tell func(about string) (found string, checks []Check)) *Passes {
+	return &Passes{method: method, tell: tell}
 }
 
 // Pass is [PassTelling] about something.
-func (p *Passer) Pass(about string) error {
+func (p *Passes) Pass(about string) error {
 	if last := p.last.Load(); last != nil && last.found == about {
 		return last
 	}

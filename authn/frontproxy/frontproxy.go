@@ -88,9 +88,9 @@ func notAllowed(name string, allowed []string) error {
 // Describe implements [authn.Described].
 func (a *Authenticator) Describe() (identity.Method, string) { return a.proxies.Describe() }
 
-// unheeded returns why the word of who is no proxy does not count: err, unless
-// there is such a word and no certificate to go with it.
-func (a *Authenticator) unheeded(r *http.Request, err error) error {
+// Passed implements [authn.Witness]: it says why the word of who is no proxy does
+// not count, if there is such a word and no certificate to go with it.
+func (a *Authenticator) Passed(r *http.Request, err error) error {
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		return err
 	}
@@ -120,7 +120,7 @@ func (a *Authenticator) shared() bool {
 func (a *Authenticator) Authenticate(r *http.Request) (*authn.Result, error) {
 	proxy, err := a.proxies.Authenticate(r)
 	if err != nil {
-		return nil, a.unheeded(r, err)
+		return nil, err
 	}
 	if a.shared() {
 		return nil, &authn.Refusal{Method: identity.FrontProxy, Reason: "no proxy is believed", Cause: errShared, Facts: authn.Facts{

@@ -101,14 +101,14 @@ type Verifier struct {
 	inForce   authn.Generation
 	fetching  flight.Group[fetch, *kept]
 	failed    failures
-	others    *authn.Passer // tokens of other issuers
+	others    *authn.Passes // tokens of other issuers
 }
 
 // New returns a verifier. Audiences are those of the server; a token of any
 // issuer is good for all of them.
 func New(audiences []string, issuers ...Issuer) (*Verifier, error) {
 	v := &Verifier{audiences: slices.Clone(audiences)}
-	v.others = authn.NewPasser(identity.JWT, v.foreign)
+	v.others = authn.NewPasses(identity.JWT, v.foreign)
 	if err := v.Replace(issuers...); err != nil {
 		return nil, err
 	}

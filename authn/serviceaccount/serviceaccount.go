@@ -105,7 +105,7 @@ type Verifier struct {
 	legacyUsed func(ctx context.Context, namespace, secret, day string)
 	count      func(Use)
 	signed     *verified.Table[claims, *claims]
-	others     *authn.Passer // tokens of other issuers
+	others     *authn.Passes // tokens of other issuers
 }
 
 // New returns a verifier.
@@ -139,7 +139,7 @@ func New(c Config) (*Verifier, error) {
 		count:      c.Count,
 		signed:     signed,
 	}
-	v.others = authn.NewPasser(identity.ServiceAccount, v.foreign)
+	v.others = authn.NewPasses(identity.ServiceAccount, v.foreign)
 	return v, nil
 }
 
