@@ -56,9 +56,9 @@ type Result struct {
 	judged atomic.Pointer[Stamp]
 	// used is what [Result.FirstUse] was called with last.
 	used atomic.Uint32
-	// named is whether Identity is known to name somebody, so that nobody has to
-	// look there.
-	named bool
+	// named is Identity if that is known to name somebody, so that nobody has to
+	// look there. In a copy it may be another one by now.
+	named *identity.Identity
 
 	// Rests are the generations that the result rests on. Once one of them has
 	// changed the result must not be used any more.
@@ -74,8 +74,12 @@ type Result struct {
 
 // Copy returns a copy, of which no use is noted yet.
 func (r *Result) Copy() Result {
+	named := r.Identity
+	if !complete(r) {
+		named = nil
+	}
 	return Result{
-		Identity: r.Identity, Until: r.Until, named: complete(r), Rests: r.Rests, Audiences: r.Audiences,
+		Identity: r.Identity, Until: r.Until, named: named, Rests: r.Rests, Audiences: r.Audiences,
 		Annotations: r.Annotations, Warnings: r.Warnings,
 	}
 }

@@ -63,6 +63,9 @@ func TestChain(t *testing.T) {
 		{"refusal joined with no credential", []*link{joined}, "Test: joined"},
 		{"accepts nobody", []*link{{}}, "accepted a credential without saying whose"},
 		{"accepts no name", []*link{{res: named("")}}, "accepted a credential without saying whose"},
+		{"accepts nobody any more", []*link{{res: renamed("jane", nil)}}, "accepted a credential without saying whose"},
+		{"accepts no name any more", []*link{{res: renamed("jane", new(identity.Identity))}}, "accepted a credential without saying whose"},
+		{"accepts another", []*link{{res: renamed("jane", &identity.Identity{Name: "joe"})}}, "joe"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -81,6 +84,40 @@ func TestChain(t *testing.T) {
 			}
 			if last.asked != (tt.want == "anonymous") {
 				t.Errorf("anonymous was asked: %v", last.asked)
+			}
+		})
+	}
+}
+
+// renamed is a copy of the result of a name, with another identity.
+func renamed(name string, other *identity.Identity) *authn.Result {
+	res := named(name).Copy()
+	res.Identity = other
+	return &res
+}
+
+// Whoever lets requests without a credential in has to say as whom, too.
+func TestOrAnonymous(t *testing.T) {
+	for name, tt := range map[string]struct {
+		last *link
+		want string
+	}{
+		"somebody": {yes("anybody"), "anybody"},
+		"nobody":   {&link{}, "accepted a credential without saying whose"},
+		"no name":  {&link{res: named("")}, "accepted a credential without saying whose"},
+		"passes":   {none(), authn.ErrNoCredential.Error()},
+		"refuses":  {no("not here"), "Test: not here"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			chain, r := authn.OrAnonymous(authn.Chain(none()), tt.last), httptest.NewRequest("GET", "/", nil)
+			res, err := chain.Authenticate(r)
+			again, _, traced := authn.Trace(chain, r)
+			got := fmt.Sprint(err)
+			if err == nil {
+				got = res.Identity.Name
+			}
+			if !strings.Contains(got, tt.want) || (res == nil) != (err != nil) || res != again || fmt.Sprint(err) != fmt.Sprint(traced) {
+				t.Errorf("%v, %v, and traced %v, %v; want %q", res, err, again, traced, tt.want)
 			}
 		})
 	}

@@ -65,7 +65,7 @@ func together(said []answer, bad bool) error {
 
 // complete reports whether an answer says yes to somebody.
 func complete(res *Result) bool {
-	return res != nil && (res.named || res.Identity != nil && res.Identity.Name != "")
+	return res != nil && res.Identity != nil && (res.named == res.Identity || res.Identity.Name != "")
 }
 
 // incomplete refuses the answer of an authenticator that says yes to nobody.
@@ -95,8 +95,13 @@ func (o orAnonymous) climb(r *http.Request, l *ladder) (*Result, error) {
 		return nil, err
 	}
 	res, err = l.ask(o.anonymous, r)
-	if err != nil && !refused(err) {
-		return nil, ErrNoCredential // what was said is for a ladder
+	switch {
+	case err == nil && complete(res):
+		return res, nil
+	case err == nil:
+		return nil, incomplete(o.anonymous)
+	case refused(err):
+		return nil, err
 	}
-	return res, err
+	return nil, ErrNoCredential // what was said is for a ladder
 }

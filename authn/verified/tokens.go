@@ -25,7 +25,7 @@ const usualRests = 4
 type remembered struct {
 	rests [usualRests]authn.Stamp // the first of Rests
 	authn.Result
-	_ [32]byte
+	_ [24]byte
 }
 
 // Fresh implements [Fresh] as [authn.Result] does.
