@@ -18,8 +18,9 @@ const (
 // now; for what is not, whoever asks looks at the time itself.
 //
 // It is set ten times a second as long as somebody asks, and stands still, with
-// nothing left behind, when nobody does. A machine that was asleep, or whose time
-// was set, is seen a tick late.
+// nothing left behind, when nobody does. That a process was stopped, or that a
+// machine was asleep or its time set, is seen with the next tick: until then, a
+// tenth of a second at most, it is as much behind.
 //
 // The zero value is ready to use.
 type Clock struct {

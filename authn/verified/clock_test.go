@@ -1,6 +1,7 @@
 package verified_test
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,6 +36,28 @@ func TestClockGoesOn(t *testing.T) {
 				t.Fatalf("it is %v ahead", ahead)
 			}
 		}
+	})
+}
+
+// Many may ask at the same time, and while it stands still and begins again.
+func TestClockOfMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c verified.Clock
+		var work sync.WaitGroup
+		for i := range 50 {
+			work.Go(func() {
+				for j := range 200 {
+					// At the very time of a tick, and longer than between two.
+					time.Sleep(time.Duration(i%5*j%7) * 50 * time.Millisecond)
+					if ahead := time.Until(c.Soon()); ahead < 1800*time.Millisecond || ahead > 2*time.Second {
+						t.Errorf("it is %v ahead", ahead)
+						return
+					}
+				}
+			})
+		}
+		work.Wait()
+		// Nothing goes on when nobody asks: see synctest.Test.
 	})
 }
 
