@@ -45,10 +45,12 @@ const (
 
 // failures are the fetches that failed of late, so that who asks again and again
 // with such a token does not have its claim fetched each time. What is past the
-// bound is fetched.
+// bound is fetched. Nothing is kept for longer than twice failedFor: what failed
+// explains itself by the token.
 type failures struct {
-	mu sync.Mutex
-	of map[fetch]failure
+	mu       sync.Mutex
+	of       map[fetch]failure
+	sweeping bool // a timer is going to
 }
 
 type failure struct {
@@ -70,13 +72,32 @@ func (f *failures) note(key fetch, err error, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.of) >= mostFailed {
-		maps.DeleteFunc(f.of, func(_ fetch, one failure) bool { return !now.Before(one.until) })
+		f.forget(now)
 	}
 	if f.of == nil {
 		f.of = map[fetch]failure{}
 	}
 	if len(f.of) < mostFailed {
 		f.of[key] = failure{err, now.Add(failedFor)}
+	}
+	if !f.sweeping {
+		f.sweeping = true
+		time.AfterFunc(failedFor, f.sweep)
+	}
+}
+
+// forget takes out what is not of late any more. The lock is held.
+func (f *failures) forget(now time.Time) {
+	maps.DeleteFunc(f.of, func(_ fetch, one failure) bool { return !now.Before(one.until) })
+}
+
+// sweep forgets, and goes on as long as there is something.
+func (f *failures) sweep() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.forget(time.Now())
+	if f.sweeping = len(f.of) > 0; f.sweeping {
+		time.AfterFunc(failedFor, f.sweep)
 	}
 }
 
