@@ -312,7 +312,6 @@ func TestBadReloads(t *testing.T) {
 	}
 }
 
-// Keys rotate under load, and no good token is refused.
 // The CA of the issuer that flags describe is followed like a file of issuers:
 // another one takes effect once the issuer has shown its keys to it.
 func TestReloadCA(t *testing.T) {
@@ -364,6 +363,7 @@ func TestReloadCA(t *testing.T) {
 	})
 }
 
+// Keys rotate under load, and no good token is refused.
 func TestRotationUnderLoad(t *testing.T) {
 	path := write(t, configuration(entry("a.example.org", plain)))
 	synctest.Test(t, func(t *testing.T) {
