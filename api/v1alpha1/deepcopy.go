@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	"maps"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -130,4 +131,63 @@ func (l *CredentialList) DeepCopyObject() runtime.Object {
 		}
 	}
 	return out
+}
+
+// DeepCopyInto copies e into out.
+func (e *Explanation) DeepCopyInto(out *Explanation) {
+	*out = *e
+	e.ObjectMeta.DeepCopyInto(&out.ObjectMeta)
+	if s := clone(e.Spec); s != nil {
+		s.Headers = maps.Clone(s.Headers)
+		for name, values := range s.Headers {
+			s.Headers[name] = slices.Clone(values)
+		}
+		s.AsRequest = clone(s.AsRequest)
+		out.Spec = s
+	}
+	out.Status.NotRecorded = clone(e.Status.NotRecorded)
+	out.Status.Requests = slices.Clone(e.Status.Requests)
+	for i := range out.Status.Requests {
+		out.Status.Requests[i].detach()
+	}
+}
+
+// DeepCopyObject returns a copy of e.
+func (e *Explanation) DeepCopyObject() runtime.Object {
+	if e == nil {
+		return nil
+	}
+	out := new(Explanation)
+	e.DeepCopyInto(out)
+	return out
+}
+
+// detach has r share nothing with what it is a copy of.
+func (r *ExplanationRequest) detach() {
+	r.Time = r.Time.DeepCopy()
+	if r.Review = clone(r.Review); r.Review != nil {
+		r.Review.Audiences = slices.Clone(r.Review.Audiences)
+	}
+	r.Ladder = slices.Clone(r.Ladder)
+	for i := range r.Ladder {
+		r.Ladder[i].Checks = slices.Clone(r.Ladder[i].Checks)
+	}
+	if r.User = clone(r.User); r.User != nil {
+		r.User.Groups, r.User.Expires = slices.Clone(r.User.Groups), clone(r.User.Expires)
+	}
+	if r.Authorization = clone(r.Authorization); r.Authorization != nil {
+		r.Authorization.detach()
+	}
+}
+
+// detach has a share nothing with what it is a copy of.
+func (a *ExplanationAuthorization) detach() {
+	a.Nearest = slices.Clone(a.Nearest)
+	for i := range a.Nearest {
+		a.Nearest[i].Has = slices.Clone(a.Nearest[i].Has)
+	}
+	a.Instead = slices.Clone(a.Instead)
+	for i := range a.Instead {
+		a.Instead[i].detach()
+	}
 }

@@ -27,7 +27,7 @@ func GroupVersion() schema.GroupVersion {
 
 // AddToScheme adds the kinds to a scheme.
 func AddToScheme(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion(), &Revocation{}, &RevocationList{}, &Credential{}, &CredentialList{})
+	s.AddKnownTypes(GroupVersion(), &Revocation{}, &RevocationList{}, &Credential{}, &CredentialList{}, &Explanation{})
 	metav1.AddToGroupVersion(s, GroupVersion())
 	return nil
 }

@@ -36,6 +36,71 @@ func (in CredentialUser) OpenAPIModelName() string {
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
+func (in Explanation) OpenAPIModelName() string {
+	return "dev.gatehouse.v1alpha1.Explanation"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ExplanationAsRequest) OpenAPIModelName() string {
+	return "dev.gatehouse.v1alpha1.ExplanationAsRequest"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ExplanationAsked) OpenAPIModelName() string {
+	return "dev.gatehouse.v1alpha1.ExplanationAsked"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ExplanationAuthorization) OpenAPIModelName() string {
+	return "dev.gatehouse.v1alpha1.ExplanationAuthorization"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ExplanationCheck) OpenAPIModelName() string {
+	return "dev.gatehouse.v1alpha1.ExplanationCheck"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ExplanationLost) OpenAPIModelName() string {
+	return "dev.gatehouse.v1alpha1.ExplanationLost"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ExplanationNearest) OpenAPIModelName() string {
+	return "dev.gatehouse.v1alpha1.ExplanationNearest"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ExplanationRequest) OpenAPIModelName() string {
+	return "dev.gatehouse.v1alpha1.ExplanationRequest"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ExplanationReview) OpenAPIModelName() string {
+	return "dev.gatehouse.v1alpha1.ExplanationReview"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ExplanationRung) OpenAPIModelName() string {
+	return "dev.gatehouse.v1alpha1.ExplanationRung"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ExplanationSpec) OpenAPIModelName() string {
+	return "dev.gatehouse.v1alpha1.ExplanationSpec"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ExplanationStatus) OpenAPIModelName() string {
+	return "dev.gatehouse.v1alpha1.ExplanationStatus"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ExplanationUser) OpenAPIModelName() string {
+	return "dev.gatehouse.v1alpha1.ExplanationUser"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
 func (in Revocation) OpenAPIModelName() string {
 	return "dev.gatehouse.v1alpha1.Revocation"
 }

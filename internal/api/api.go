@@ -137,7 +137,7 @@ func count() {
 
 func (a *API) build(cfg Config, in *installer) error {
 	generic := genericConfig(cfg, in)
-	for _, e := range append(append(kinds(), reviews()...), shown{rest.NewDefaultTableConvertor(shownResource())}) {
+	for _, e := range append(append(kinds(), reviews()...), explanations(), shown{rest.NewDefaultTableConvertor(shownResource())}) {
 		if err := e.install(in); err != nil {
 			return err
 		}

@@ -11,12 +11,14 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/registry/rest"
+
+	"gatehouse.dev/gatehouse/api/v1alpha1"
 )
 
 // described is a resource that discovery and OpenAPI have to know, but whose
-// requests are answered in front of this server: the reviews. Were one to
-// arrive here all the same, the front door would be wired wrongly, and it is
-// refused.
+// requests are answered in front of this server: the reviews, and explanations.
+// Were one to arrive here all the same, the front door would be wired wrongly, and
+// it is refused.
 type described struct {
 	resource   schema.GroupResource
 	singular   string
@@ -47,6 +49,26 @@ func (d described) install(in *installer) error {
 	}
 	in.group(gv)[d.resource.Resource] = d
 	return nil
+}
+
+// explained are the explanations, which can be got besides.
+type explained struct{ described }
+
+var _ rest.Getter = explained{}
+
+func (e explained) Get(context.Context, string, *metav1.GetOptions) (runtime.Object, error) {
+	return nil, apierrors.NewMethodNotSupported(e.resource, "get")
+}
+
+// install adds the resource to its group.
+func (e explained) install(in *installer) error {
+	in.group(v1alpha1.GroupVersion())[e.resource.Resource] = e
+	return nil
+}
+
+func explanations() entry {
+	return explained{described{v1alpha1.GroupVersion().WithResource("explanations").GroupResource(), "explanation", false,
+		func() runtime.Object { return &v1alpha1.Explanation{} }}}
 }
 
 // reviews are the resources that are described only.

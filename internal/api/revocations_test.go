@@ -55,6 +55,8 @@ func TestRevocations(t *testing.T) {
 		{"discovery of what is beside", "GET", "/apis/gatehouse.dev/v1alpha1", "", "", 200, `"name":"explanations"`},
 		{"groups", "GET", "/apis", "", "", 200, `"groupVersion":"gatehouse.dev/v1alpha1"`},
 		{"specification", "GET", "/openapi/v3/apis/gatehouse.dev/v1alpha1", "", "", 200, `"dev.gatehouse.v1alpha1.Revocation":{"description":"A Revocation takes back`},
+		{"specification of what is beside", "GET", "/openapi/v3/apis/gatehouse.dev/v1alpha1", "", "", 200, `"dev.gatehouse.v1alpha1.ExplanationRung":{"description":"An ExplanationRung is`},
+		{"an explanation that has come past the front door", "GET", "/apis/gatehouse.dev/v1alpha1/explanations/x", "", "", 405, "not supported"},
 		{"deleted", "DELETE", revocations + "/j", "", "", 200, `"status":"Success"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -82,7 +82,7 @@ func (b *Book) NewID() string { return strings.ToLower(rand.Text()) }
 // said of it, and is called only if there is room.
 func (b *Book) Refused(id, auditID string, r *http.Request, status int, ladder func() []authn.Rung) {
 	if record := b.begin(requests, id, auditID, r); record != nil {
-		record.Code, record.Ladder = status, ladder()
+		record.Code, record.Ladder = status, ladderOf(ladder())
 		b.add(record)
 	}
 }
@@ -93,10 +93,10 @@ func (b *Book) Denied(id, auditID string, r *http.Request, why Denial) {
 	if record == nil {
 		return
 	}
-	record.Code, record.Ladder = http.StatusForbidden, why.Ladder
+	record.Code, record.Ladder = http.StatusForbidden, ladderOf(why.Ladder)
 	for i, l := range why.Lacking {
 		if i == 0 {
-			record.denied(l.Asked, l.Reason, nil)
+			deny(record, l.Asked, l.Reason, nil)
 			continue
 		}
 		record.Authorization.Instead = append(record.Authorization.Instead,
@@ -109,7 +109,7 @@ func (b *Book) Denied(id, auditID string, r *http.Request, why Denial) {
 // Ladder returns why, and is called only if there is room.
 func (b *Book) Misread(id, auditID string, r *http.Request, caller *identity.Identity, ladder func() []authn.Rung) {
 	if record := b.begin(requests, id, auditID, r); record != nil {
-		record.Code, record.User, record.Ladder = http.StatusBadRequest, userOf(caller), ladder()
+		record.Code, record.User, record.Ladder = http.StatusBadRequest, userOf(caller), ladderOf(ladder())
 		b.add(record)
 	}
 }
@@ -122,8 +122,8 @@ func (b *Book) NotAuthenticated(auditID string, r *http.Request, review *Review,
 	if record == nil {
 		return ""
 	}
-	record.Code, record.Review = http.StatusCreated, review.bounded()
-	record.User, record.Ladder = userOf(whose), ladder()
+	record.Code, record.Review = http.StatusCreated, boundedReview(review)
+	record.User, record.Ladder = userOf(whose), ladderOf(ladder())
 	b.add(record)
 	return record.ID
 }
@@ -135,8 +135,8 @@ func (b *Book) NotAllowed(auditID string, r *http.Request, review *Review, a *au
 	if record == nil {
 		return ""
 	}
-	record.Code, record.Review = http.StatusCreated, review.bounded()
-	record.denied(a, reason, err)
+	record.Code, record.Review = http.StatusCreated, boundedReview(review)
+	deny(record, a, reason, err)
 	b.add(record)
 	return record.ID
 }
@@ -171,9 +171,9 @@ func (b *Book) room(about topic, peer netip.Addr) bool {
 	now, share := time.Now(), &b.shares[about]
 	switch {
 	case !share.peers.take(peer, now):
-		b.lose(now, Lost{Peer: 1})
+		b.lose(now, Lost{PeerLimit: 1})
 	case len(b.pending) >= maxPending || !share.total.take(now, totalEvery, totalBurst):
-		b.lose(now, Lost{Total: 1})
+		b.lose(now, Lost{TotalLimit: 1})
 	default:
 		return true
 	}
@@ -186,7 +186,7 @@ func (b *Book) lose(now time.Time, some Lost) {
 	if b.lost[minute] == nil {
 		b.lost[minute] = &Lost{}
 	}
-	b.lost[minute].add(some)
+	addLost(b.lost[minute], &some)
 	b.untold = true
 }
 
@@ -237,7 +237,7 @@ func (b *Book) flush(ctx context.Context) {
 	if err != nil {
 		b.untold = true
 		if len(records) > 0 {
-			b.lose(now, Lost{Store: uint64(len(records))})
+			b.lose(now, Lost{Store: int64(len(records))})
 		}
 		b.log.WarnContext(ctx, "records of refused requests are lost", "err", err, "records", len(records))
 	}
@@ -292,9 +292,9 @@ func encode(r *Request) []byte {
 		return text
 	}
 	short := *r
-	short.Ladder = make([]authn.Rung, 0, len(r.Ladder))
+	short.Ladder = make([]Rung, 0, len(r.Ladder))
 	for _, rung := range r.Ladder {
-		if rung.Found == authn.Passed {
+		if rung.Found == string(authn.Passed) {
 			rung.Checks = nil
 		}
 		rung.Reason, rung.Mend = cut(rung.Reason, 200), cut(rung.Mend, 200)

@@ -118,7 +118,7 @@ func TestFoundByAll(t *testing.T) {
 				}
 				r := found[0]
 				if r.ID != id || r.AuditID != "audit-1" || r.Server != "a" || r.Peer != victim.String() || r.Code != 401 ||
-					r.Method != "GET" || r.Path != "/api/v1/pods" || len(r.Ladder) != 1 || r.Ladder[0].Kind != authn.Expired {
+					r.Method != "GET" || r.Path != "/api/v1/pods" || len(r.Ladder) != 1 || r.Ladder[0].Kind != string(authn.Expired) {
 					t.Errorf("%s finds %+v", book.server, r)
 				}
 			}
@@ -168,7 +168,7 @@ func TestStrangerRepeatsTheAuditID(t *testing.T) {
 			if one, _, err := book.find(t.Context(), id); err != nil || len(one) != 1 || one[0].Peer != victim.String() {
 				t.Errorf("%s: by the ID there is %v, %v", book.server, one, err)
 			}
-			if lost, err := book.left(t.Context()); err != nil || lost.Peer < 500 || lost.Total != 0 {
+			if lost, err := book.left(t.Context()); err != nil || lost.PeerLimit < 500 || lost.TotalLimit != 0 {
 				t.Errorf("%s: left out %+v, %v", book.server, lost, err)
 			}
 		}
@@ -200,7 +200,7 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 			t.Errorf("%d peers are remembered", len(book.shares[requests].peers))
 		}
 		lost, err := newBook(store, "b").left(t.Context())
-		if err != nil || lost.sum() != uint64(n-kept) {
+		if err != nil || allLost(&lost) != int64(n-kept) {
 			t.Errorf("left out %+v of %d, %v; want %d", lost, n, err, n-kept)
 		}
 		if len(book.lost) > 1 {
@@ -234,9 +234,9 @@ func TestEncodeIsBounded(t *testing.T) {
 	long := strings.Repeat("ä", 500)
 	r := &Request{ID: "i", Code: 401, User: &User{Username: long, Groups: slices.Repeat([]string{long}, maxGroups)}}
 	for range 80 {
-		r.Ladder = append(r.Ladder, authn.Rung{Method: "Test", Found: authn.Refused, Reason: long, Facts: authn.Facts{
-			Mend: long, Checks: slices.Repeat([]authn.Check{{What: long, Got: long, Want: long}}, 32),
-		}})
+		r.Ladder = append(r.Ladder, Rung{
+			Method: "Test", Found: "refused", Reason: long, Mend: long, Checks: slices.Repeat([]Check{{What: long, Got: long, Want: long}}, 32),
+		})
 	}
 	text := encode(r)
 	if len(text) == 0 || len(text) > maxRecord {
@@ -291,7 +291,7 @@ func TestDenied(t *testing.T) {
 	if n := r.Authorization.Instead; len(n) != 1 || n[0].Asked.Name != "jim" || n[0].Reason != "not that either" || len(r.Ladder) != 1 {
 		t.Errorf("instead of that: %+v, ladder %+v", n, r.Ladder)
 	}
-	back := r.Authorization.Asked.attributes(r.User.identity())
+	back := attributesOf(&r.Authorization.Asked, identityOf(r.User))
 	if !back.IsResource || back.Resource != "pods" || back.Namespace != "x" || back.User.Name != "jane" {
 		t.Errorf("asked for %+v", back)
 	}
@@ -341,7 +341,7 @@ func TestReviews(t *testing.T) {
 				t.Errorf("found %+v, want %+v", got.Review, want.Review)
 			}
 		}
-		if lost, err := b.left(t.Context()); err != nil || lost != (Lost{Peer: peerBurst}) {
+		if lost, err := b.left(t.Context()); err != nil || lost != (Lost{PeerLimit: peerBurst}) {
 			t.Errorf("left out %+v, %v", lost, err)
 		}
 	})

@@ -115,7 +115,7 @@ func (e *Explainer) asOfNow(ctx context.Context, r *Request) {
 
 // now adds to one denial of a user what the rules say now.
 func (e *Explainer) now(ctx context.Context, decides authz.Authorizer, user *User, of *Authorization) {
-	a := of.Asked.attributes(user.identity())
+	a := attributesOf(&of.Asked, identityOf(user))
 	answer, err := decides.Authorize(ctx, a)
 	switch {
 	case answer.Verdict == authz.Allow:
@@ -146,7 +146,7 @@ func (e *Explainer) register(ctx context.Context, r *Request) {
 func (e *Explainer) nearest(a *authz.Attributes) []Nearest {
 	var all []Nearest
 	for _, n := range e.Authorizer.Nearest(a, maxNearest) {
-		all = append(all, Nearest{n, n.String()})
+		all = append(all, nearestOf(&n))
 	}
 	return all
 }
@@ -158,7 +158,7 @@ func (e *Explainer) Try(ctx context.Context, spec *Spec) (*Explanation, error) {
 	defer cancel()
 	// Nothing may be remembered for the connection of who asks.
 	conn := &authn.Conn{Peer: authn.PeerFrom(ctx)}
-	r, err := spec.request(authn.Rehearsal(authn.WithConn(ctx, conn)))
+	r, err := requestOf(authn.Rehearsal(authn.WithConn(ctx, conn)), spec)
 	if err != nil {
 		return nil, err
 	}
@@ -172,11 +172,11 @@ func (e *Explainer) Try(ctx context.Context, spec *Spec) (*Explanation, error) {
 	}
 	out := Request{Code: http.StatusUnauthorized}
 	res, ladder, err := authn.Trace(e.Authenticator, r)
-	out.Ladder = ladder
+	out.Ladder = ladderOf(ladder)
 	if err == nil && e.Judge != nil {
 		if err = e.Judge(res.Identity); err != nil {
 			out.User = userOf(res.Identity)
-			out.Ladder = append(out.Ladder, authn.Ladder(err)...)
+			out.Ladder = append(out.Ladder, ladderOf(authn.Ladder(err))...)
 		}
 	}
 	if err == nil {
@@ -206,8 +206,8 @@ func (e *Explainer) decide(ctx context.Context, r *Request, a *authz.Attributes,
 	}
 }
 
-// request returns the request that would be made.
-func (s *Spec) request(ctx context.Context) (*http.Request, error) {
+// requestOf returns the request that would be made.
+func requestOf(ctx context.Context, s *Spec) (*http.Request, error) {
 	if s.Token == "" && s.Certificate == "" && len(s.Headers) == 0 {
 		return nil, BadRequest("there is nothing to judge: give spec.token, spec.certificate or spec.headers")
 	}
@@ -223,14 +223,14 @@ func (s *Spec) request(ctx context.Context) (*http.Request, error) {
 	if err != nil {
 		return nil, BadRequest("spec.asRequest.method is no method of HTTP")
 	}
-	if r.Header, err = s.header(); err != nil {
+	if r.Header, err = headerOf(s); err != nil {
 		return nil, err
 	}
-	r.TLS, err = s.connection()
+	r.TLS, err = connectionOf(s)
 	return r, err
 }
 
-func (s *Spec) header() (http.Header, error) {
+func headerOf(s *Spec) (http.Header, error) {
 	h, size := http.Header{}, 0
 	for name, values := range s.Headers {
 		key := textproto.CanonicalMIMEHeaderKey(name)
@@ -252,8 +252,8 @@ func (s *Spec) header() (http.Header, error) {
 	return h, nil
 }
 
-// connection returns that of a client with the certificate.
-func (s *Spec) connection() (*tls.ConnectionState, error) {
+// connectionOf returns that of a client with the certificate.
+func connectionOf(s *Spec) (*tls.ConnectionState, error) {
 	if s.Certificate == "" {
 		return &tls.ConnectionState{}, nil
 	}

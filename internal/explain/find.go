@@ -111,7 +111,7 @@ func (b *Book) left(ctx context.Context) (Lost, error) {
 	for _, text := range values {
 		var some Lost
 		if json.Unmarshal(text, &some) == nil {
-			sum.add(some)
+			addLost(&sum, &some)
 		}
 	}
 	return sum, nil
@@ -120,10 +120,10 @@ func (b *Book) left(ctx context.Context) (Lost, error) {
 // absence says what it means that there is no record.
 func absence(name string, lost Lost, life time.Duration) string {
 	const usual = "records are kept for %s, and only of requests that were answered with 401 or 403, with 503 because nobody could look at the credential, or with 400 because of headers of impersonation, and of reviews that said no"
-	if lost.sum() == 0 {
+	if allLost(&lost) == 0 {
 		return fmt.Sprintf("there is no record of %q: "+usual+"; in that time none was left out", name, life)
 	}
 	return fmt.Sprintf("there is no record of %q, which may have been dropped: "+usual+
 		"; in that time %d were not recorded, %d because their peer had too many, %d because there were too many of all, %d because the store did not take them",
-		name, life, lost.sum(), lost.Peer, lost.Total, lost.Store)
+		name, life, allLost(&lost), lost.PeerLimit, lost.TotalLimit, lost.Store)
 }

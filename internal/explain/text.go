@@ -35,8 +35,8 @@ func (p *Page) Write(w io.Writer, e *Explanation) error {
 	if n := e.Status.More; n > 0 {
 		p.line("\n%d more have this audit ID; ask for one by its request ID", n)
 	}
-	if lost := e.Status.NotRecorded; lost != nil && lost.sum() > 0 && len(e.Status.Requests) > 0 {
-		p.line("\n%d other refused requests of the last %s were not recorded", lost.sum(), e.Status.KeptFor)
+	if lost := e.Status.NotRecorded; lost != nil && allLost(lost) > 0 && len(e.Status.Requests) > 0 {
+		p.line("\n%d other refused requests of the last %s were not recorded", allLost(lost), e.Status.KeptFor)
 	}
 	_, err := io.WriteString(w, strings.TrimPrefix(p.b.String(), "\n"))
 	return err
@@ -108,7 +108,7 @@ func (p *Page) review(r *Review) {
 	p.line("a %s by %s%s: the answer was no", r.Kind, r.Asker, audiences)
 }
 
-func (p *Page) ladder(rungs []authn.Rung) {
+func (p *Page) ladder(rungs []Rung) {
 	width := 0
 	for i := range rungs {
 		width = max(width, utf8.RuneCountInString(name(&rungs[i])))
@@ -116,11 +116,11 @@ func (p *Page) ladder(rungs []authn.Rung) {
 	for i := range rungs {
 		r := &rungs[i]
 		reason := r.Reason
-		if r.Found == authn.Accepted {
+		if r.Found == string(authn.Accepted) {
 			reason = "it is good"
 		}
-		fmt.Fprintf(&p.b, "  %s ", p.mark(r.Found))
-		p.line("%s%s  %-8s  %s", printable(name(r)), strings.Repeat(" ", width-utf8.RuneCountInString(name(r))), string(r.Found), reason)
+		fmt.Fprintf(&p.b, "  %s ", p.mark(authn.Finding(r.Found)))
+		p.line("%s%s  %-8s  %s", printable(name(r)), strings.Repeat(" ", width-utf8.RuneCountInString(name(r))), r.Found, reason)
 		p.checks(r.Checks)
 		if r.Mend != "" {
 			p.line("      mend: %s", r.Mend)
@@ -128,14 +128,14 @@ func (p *Page) ladder(rungs []authn.Rung) {
 	}
 }
 
-func name(r *authn.Rung) string {
+func name(r *Rung) string {
 	if r.Source == "" {
-		return cmp.Or(string(r.Method), "authenticator")
+		return cmp.Or(r.Method, "authenticator")
 	}
-	return string(r.Method) + " " + r.Source
+	return r.Method + " " + r.Source
 }
 
-func (p *Page) checks(checks []authn.Check) {
+func (p *Page) checks(checks []Check) {
 	width := 0
 	for _, c := range checks {
 		width = max(width, utf8.RuneCountInString(c.What))
@@ -200,27 +200,6 @@ func because(reasons ...string) string {
 		}
 	}
 	return ""
-}
-
-// String says what is asked for, as in a denial.
-func (a *Asked) String() string {
-	if a.Path != "" {
-		return a.Verb + " " + a.Path
-	}
-	text := a.Verb + " " + a.Resource
-	if a.Group != "" {
-		text += "." + a.Group
-	}
-	if a.Subresource != "" {
-		text += "/" + a.Subresource
-	}
-	if a.Name != "" {
-		text += " " + a.Name
-	}
-	if a.Namespace != "" {
-		return text + " in namespace " + a.Namespace
-	}
-	return text + " in the whole cluster"
 }
 
 // mark is a tick, a cross or a dash.

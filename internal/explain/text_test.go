@@ -6,26 +6,22 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"gatehouse.dev/gatehouse/authn"
-	"gatehouse.dev/gatehouse/authz"
-	"gatehouse.dev/gatehouse/identity"
 )
 
 func TestPage(t *testing.T) {
 	at := metav1.NewMicroTime(time.Unix(0, 0))
 	e := answer("audit-1", []Request{
-		{ID: "id-1", AuditID: "audit-1", Time: &at, Server: "a", Peer: "192.0.2.1", Code: 401, Method: "GET", Path: "/api", Ladder: []authn.Rung{
-			{Method: identity.ClientCertificate, Source: "ca.pem", Found: authn.Passed, Reason: "the connection has no client certificate"},
-			{Method: identity.JWT, Found: authn.Refused, Reason: "token is expired\x1b[2J\nok", Facts: authn.Facts{Kind: authn.Expired, Mend: "log in again",
-				Checks: []authn.Check{{What: "issuer (iss)", Got: "https://issuer", OK: true}, {What: "expiry (exp)", Got: "then", Want: "after now"}}}},
+		{ID: "id-1", AuditID: "audit-1", Time: &at, Server: "a", Peer: "192.0.2.1", Code: 401, Method: "GET", Path: "/api", Ladder: []Rung{
+			{Method: "X509", Source: "ca.pem", Found: "passed", Reason: "the connection has no client certificate"},
+			{Method: "JWT", Found: "refused", Reason: "token is expired\x1b[2J\nok", Kind: "expired", Mend: "log in again",
+				Checks: []Check{{What: "issuer (iss)", Got: "https://issuer", OK: true}, {What: "expiry (exp)", Got: "then", Want: "after now"}}},
 		}},
 		{Code: 403, User: &User{Username: "jane", Groups: []string{"dev"}, MoreGroups: 3}, Authorization: &Authorization{
 			Asked: Asked{Verb: "get", Resource: "pods", Subresource: "log", Name: "p", Namespace: "x"}, Reason: "RBAC: no",
-			Nearest: []Nearest{{Near: authz.Near{Differs: authz.ByVerb}, Sentence: "a rule is near"}},
+			Nearest: []Nearest{{Differs: "verb", Sentence: "a rule is near"}},
 		}},
 	})
-	e.Status.More, e.Status.KeptFor, e.Status.NotRecorded = 7, "1h0m0s", &Lost{Peer: 2}
+	e.Status.More, e.Status.KeptFor, e.Status.NotRecorded = 7, "1h0m0s", &Lost{PeerLimit: 2}
 	var b strings.Builder
 	if err := (&Page{}).Write(&b, e); err != nil {
 		t.Fatal(err)
@@ -70,7 +66,7 @@ func TestPageOfReviews(t *testing.T) {
 	two := one
 	one.Review = &Review{Kind: "TokenReview", Asker: "gatehouse:webhook:prod", Audiences: []string{"prod", "more"}}
 	one.User = &User{Username: "jane"}
-	one.Ladder = []authn.Rung{{Method: identity.StaticToken, Found: authn.Accepted}, {Method: identity.StaticToken, Found: authn.Refused, Reason: "it does not count"}}
+	one.Ladder = []Rung{{Method: "StaticToken", Found: "accepted"}, {Method: "StaticToken", Found: "refused", Reason: "it does not count"}}
 	two.Review = &Review{Kind: "SubjectAccessReview", Asker: "gatehouse:webhook:prod"}
 	two.User = &User{Username: "joe"}
 	two.Authorization = &Authorization{Asked: Asked{Verb: "get", Path: "/x"}}

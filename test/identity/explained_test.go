@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/internal/explain"
 	"gatehouse.dev/gatehouse/test/authority"
 	"gatehouse.dev/gatehouse/test/tools"
@@ -167,9 +166,9 @@ func (w *world) checkExplained(t *testing.T, tt *explained) {
 }
 
 // checkRung wants the cause on the rung of its method, with what would mend it.
-func checkRung(t *testing.T, ladder []authn.Rung, tt *explained) {
+func checkRung(t *testing.T, ladder []explain.Rung, tt *explained) {
 	for _, rung := range ladder {
-		if string(rung.Method) != tt.method || len(rung.Checks) == 0 {
+		if rung.Method != tt.method || len(rung.Checks) == 0 {
 			continue
 		}
 		last := rung.Checks[len(rung.Checks)-1]

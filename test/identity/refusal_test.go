@@ -189,10 +189,10 @@ func (w *world) wantExplained(name, id, want string) {
 	}
 	got := "nothing"
 	for _, rung := range found.Status.Requests[0].Ladder {
-		if rung.Found != authn.Refused {
+		if rung.Found != string(authn.Refused) {
 			continue
 		}
-		got = string(rung.Method) + " " + string(rung.Kind) + ": "
+		got = rung.Method + " " + rung.Kind + ": "
 		if i := len(rung.Checks) - 1; i >= 0 {
 			got += rung.Checks[i].What
 		}

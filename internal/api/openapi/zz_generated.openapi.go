@@ -31,6 +31,19 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		v1alpha1.CredentialRequester{}.OpenAPIModelName():                      schema_gatehousedev_gatehouse_api_v1alpha1_CredentialRequester(ref),
 		v1alpha1.CredentialStatus{}.OpenAPIModelName():                         schema_gatehousedev_gatehouse_api_v1alpha1_CredentialStatus(ref),
 		v1alpha1.CredentialUser{}.OpenAPIModelName():                           schema_gatehousedev_gatehouse_api_v1alpha1_CredentialUser(ref),
+		v1alpha1.Explanation{}.OpenAPIModelName():                              schema_gatehousedev_gatehouse_api_v1alpha1_Explanation(ref),
+		v1alpha1.ExplanationAsRequest{}.OpenAPIModelName():                     schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationAsRequest(ref),
+		v1alpha1.ExplanationAsked{}.OpenAPIModelName():                         schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationAsked(ref),
+		v1alpha1.ExplanationAuthorization{}.OpenAPIModelName():                 schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationAuthorization(ref),
+		v1alpha1.ExplanationCheck{}.OpenAPIModelName():                         schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationCheck(ref),
+		v1alpha1.ExplanationLost{}.OpenAPIModelName():                          schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationLost(ref),
+		v1alpha1.ExplanationNearest{}.OpenAPIModelName():                       schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationNearest(ref),
+		v1alpha1.ExplanationRequest{}.OpenAPIModelName():                       schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationRequest(ref),
+		v1alpha1.ExplanationReview{}.OpenAPIModelName():                        schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationReview(ref),
+		v1alpha1.ExplanationRung{}.OpenAPIModelName():                          schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationRung(ref),
+		v1alpha1.ExplanationSpec{}.OpenAPIModelName():                          schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationSpec(ref),
+		v1alpha1.ExplanationStatus{}.OpenAPIModelName():                        schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationStatus(ref),
+		v1alpha1.ExplanationUser{}.OpenAPIModelName():                          schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationUser(ref),
 		v1alpha1.Revocation{}.OpenAPIModelName():                               schema_gatehousedev_gatehouse_api_v1alpha1_Revocation(ref),
 		v1alpha1.RevocationAuthor{}.OpenAPIModelName():                         schema_gatehousedev_gatehouse_api_v1alpha1_RevocationAuthor(ref),
 		v1alpha1.RevocationList{}.OpenAPIModelName():                           schema_gatehousedev_gatehouse_api_v1alpha1_RevocationList(ref),
@@ -777,6 +790,865 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_CredentialUser(ref common.Refere
 							Description: "MoreGroups is how many groups there are besides.",
 							Type:        []string{"integer"},
 							Format:      "int32",
+						},
+					},
+				},
+				Required: []string{"username"},
+			},
+		},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_Explanation(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "An Explanation says why requests were refused, or what would be said of a credential that nobody has presented yet. It is got by the ID of a request or by an audit ID, or created with a spec, and never stored.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
+							Default:     map[string]interface{}{},
+							Ref:         ref(metav1.ObjectMeta{}.OpenAPIModelName()),
+						},
+					},
+					"spec": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Spec is what is asked about, and is set in a create alone.",
+							Ref:         ref(v1alpha1.ExplanationSpec{}.OpenAPIModelName()),
+						},
+					},
+					"status": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Status is what is known.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(v1alpha1.ExplanationStatus{}.OpenAPIModelName()),
+						},
+					},
+				},
+				Required: []string{"metadata", "status"},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.ExplanationSpec{}.OpenAPIModelName(), v1alpha1.ExplanationStatus{}.OpenAPIModelName(), metav1.ObjectMeta{}.OpenAPIModelName()},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationAsRequest(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "An ExplanationAsRequest is a request that might be made.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"method": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Method is that of HTTP, such as GET.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"path": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Path is that of the URL, with the query if there is one.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"method", "path"},
+			},
+		},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationAsked(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "ExplanationAsked is what a request asked for: a path, or something of a resource.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"verb": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Verb is what it would do.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"group": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Group is that of the resource.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"version": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Version is that of the group.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"resource": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Resource is the name of the resource, such as pods.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"subresource": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Subresource is a part of it, such as log.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"namespace": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Namespace is that of the object. Without it, the whole cluster is meant.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"name": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Name is that of the object.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"path": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Path is that of a request for no resource.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"verb"},
+			},
+		},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationAuthorization(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "An ExplanationAuthorization is a decision.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"allowed": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Allowed is what was decided.",
+							Default:     false,
+							Type:        []string{"boolean"},
+							Format:      "",
+						},
+					},
+					"asked": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Asked is what was asked for.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(v1alpha1.ExplanationAsked{}.OpenAPIModelName()),
+						},
+					},
+					"reason": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Reason is what the authorizers gave as theirs.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"error": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Error is why they could not decide.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"now": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Now says what would be decided now, where that is another time.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"nearest": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "Nearest are rules that allow it but for one thing, as they are now.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1alpha1.ExplanationNearest{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+					"instead": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "Instead are what would have done instead, and was denied too: there is more than one way to be allowed to act as somebody.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1alpha1.ExplanationAuthorization{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+				},
+				Required: []string{"allowed", "asked"},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.ExplanationAsked{}.OpenAPIModelName(), v1alpha1.ExplanationAuthorization{}.OpenAPIModelName(), v1alpha1.ExplanationNearest{}.OpenAPIModelName()},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationCheck(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "An ExplanationCheck is one thing that an authenticator looked at, with what it compared. It never holds any part of a secret.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"what": {
+						SchemaProps: spec.SchemaProps{
+							Description: "What was looked at, such as \"audience (aud)\".",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"got": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Got is what the credential says.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"want": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Want is what it should say.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"ok": {
+						SchemaProps: spec.SchemaProps{
+							Description: "OK is whether it does.",
+							Default:     false,
+							Type:        []string{"boolean"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"what", "ok"},
+			},
+		},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationLost(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "An ExplanationLost counts refusals of which there is no record.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"peerLimit": {
+						SchemaProps: spec.SchemaProps{
+							Description: "PeerLimit counts those whose peer had others recorded, as many as it may.",
+							Default:     0,
+							Type:        []string{"integer"},
+							Format:      "int64",
+						},
+					},
+					"totalLimit": {
+						SchemaProps: spec.SchemaProps{
+							Description: "TotalLimit counts those that were more than are recorded of all peers.",
+							Default:     0,
+							Type:        []string{"integer"},
+							Format:      "int64",
+						},
+					},
+					"store": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Store counts those that the store did not take.",
+							Default:     0,
+							Type:        []string{"integer"},
+							Format:      "int64",
+						},
+					},
+				},
+				Required: []string{"peerLimit", "totalLimit", "store"},
+			},
+		},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationNearest(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "An ExplanationNearest is a rule of the caller that would allow a request if one thing were not different.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"binding": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Binding is where the rule comes from, such as RoleBinding \"read\" in namespace \"x\".",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"role": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Role is what is bound, such as ClusterRole \"reader\".",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"subject": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Subject is whom of the caller's names and groups it is bound to.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"differs": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Differs is the one thing: resourceName, subresource, verb, namespace, apiGroup, resource or path, or role if there is no such role.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"has": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "Has is what the rule has for it.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
+					"wants": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Wants is what the request needs.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"sentence": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Sentence says all that.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"binding", "role", "subject", "differs", "wants", "sentence"},
+			},
+		},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationRequest(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "An ExplanationRequest is a request that was refused, or might be.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"id": {
+						SchemaProps: spec.SchemaProps{
+							Description: "ID is what the server gave it. There is none if it was not made.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"auditID": {
+						SchemaProps: spec.SchemaProps{
+							Description: "AuditID is that of its audit event, which its caller may have chosen. There is none if it was not made.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"time": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Time is when it was answered.",
+							Ref:         ref(metav1.MicroTime{}.OpenAPIModelName()),
+						},
+					},
+					"server": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Server is the process that has answered.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"peer": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Peer is the address at the other end of the connection.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"code": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Code is that of the answer, or would be; 200 stands for one that was let in.",
+							Default:     0,
+							Type:        []string{"integer"},
+							Format:      "int32",
+						},
+					},
+					"method": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Method is that of HTTP.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"path": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Path is that of the URL, without the query.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"review": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Review is set if the request was answered, and the answer was no. Then what follows is about the token or the user that it asked about.",
+							Ref:         ref(v1alpha1.ExplanationReview{}.OpenAPIModelName()),
+						},
+					},
+					"ladder": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "Ladder is what the authenticators said, in their order, or why the headers of impersonation cannot be read. It is empty where the caller was not in doubt.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1alpha1.ExplanationRung{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+					"user": {
+						SchemaProps: spec.SchemaProps{
+							Description: "User is who the caller is, if that is known.",
+							Ref:         ref(v1alpha1.ExplanationUser{}.OpenAPIModelName()),
+						},
+					},
+					"authorization": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Authorization is what was decided about what the caller may do.",
+							Ref:         ref(v1alpha1.ExplanationAuthorization{}.OpenAPIModelName()),
+						},
+					},
+				},
+				Required: []string{"code"},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.ExplanationAuthorization{}.OpenAPIModelName(), v1alpha1.ExplanationReview{}.OpenAPIModelName(), v1alpha1.ExplanationRung{}.OpenAPIModelName(), v1alpha1.ExplanationUser{}.OpenAPIModelName(), metav1.MicroTime{}.OpenAPIModelName()},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationReview(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "An ExplanationReview is the question of an API server, or of whoever else may ask.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is TokenReview, SubjectAccessReview or LocalSubjectAccessReview.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"asker": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Asker is the name of who asked.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"audiences": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "Audiences are those that the token should have been for. Without any, it should have been for this server.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
+				},
+				Required: []string{"kind", "asker"},
+			},
+		},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationRung(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "An ExplanationRung is what one authenticator said about a request.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"method": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Method is the kind of credential that it understands, as in audit events.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"source": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Source says which of several of its method it is, such as the URL of an issuer or the name of a file.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"found": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Found is how it answered: passed if there was no credential of its kind, refused if that was bad, or accepted.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"reason": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Reason is why the credential was not accepted.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is the kind of that reason, as metrics count it, such as expired or audience.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"checks": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "Checks are what was looked at, in that order. The one that failed, if it is one that can be compared, is the last.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1alpha1.ExplanationCheck{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+					"mend": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Mend says what the operator or the owner of the credential can do.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"method", "found"},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.ExplanationCheck{}.OpenAPIModelName()},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationSpec(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "An ExplanationSpec is a credential that might be presented. It is never kept, and an answer does not repeat it.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"token": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Token is a bearer token.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"certificate": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Certificate is a client certificate in PEM, with its intermediates after it. Nobody has to have its key: nothing is let in by an explanation.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"headers": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Headers are those of the request, as those of an authenticating proxy.",
+							Type:        []string{"object"},
+							AdditionalProperties: &spec.SchemaOrBool{
+								Allows: true,
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type: []string{"array"},
+										Items: &spec.SchemaOrArray{
+											Schema: &spec.Schema{
+												SchemaProps: spec.SchemaProps{
+													Type:   []string{"string"},
+													Format: "",
+												},
+											},
+										},
+									},
+								},
+							},
+						},
+					},
+					"asRequest": {
+						SchemaProps: spec.SchemaProps{
+							Description: "AsRequest is the request that it would come with. Without it, only the credential is judged.",
+							Ref:         ref(v1alpha1.ExplanationAsRequest{}.OpenAPIModelName()),
+						},
+					},
+				},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.ExplanationAsRequest{}.OpenAPIModelName()},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationStatus(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "An ExplanationStatus is what is known.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"requests": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "Requests are those that were found, the newest first.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1alpha1.ExplanationRequest{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+					"more": {
+						SchemaProps: spec.SchemaProps{
+							Description: "More is how many were found besides.",
+							Type:        []string{"integer"},
+							Format:      "int32",
+						},
+					},
+					"keptFor": {
+						SchemaProps: spec.SchemaProps{
+							Description: "KeptFor is how long a record is kept.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"notRecorded": {
+						SchemaProps: spec.SchemaProps{
+							Description: "NotRecorded counts the refusals in that time of which there is no record.",
+							Ref:         ref(v1alpha1.ExplanationLost{}.OpenAPIModelName()),
+						},
+					},
+					"message": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Message says in words what was not found, and what that means.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"requests"},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.ExplanationLost{}.OpenAPIModelName(), v1alpha1.ExplanationRequest{}.OpenAPIModelName()},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationUser(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "An ExplanationUser is a caller, and what proved it.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"username": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Username is the name of the user.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"uid": {
+						SchemaProps: spec.SchemaProps{
+							Description: "UID is that of the user.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"groups": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "Groups are those of the user.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
+					"moreGroups": {
+						SchemaProps: spec.SchemaProps{
+							Description: "MoreGroups is how many groups there are besides.",
+							Type:        []string{"integer"},
+							Format:      "int32",
+						},
+					},
+					"method": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Method is the kind of credential, as in audit events.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"issuer": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Issuer is who vouches for the credential.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"credentialID": {
+						SchemaProps: spec.SchemaProps{
+							Description: "CredentialID is what a request with the credential has in the extra attribute authentication.kubernetes.io/credential-id.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"digest": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Digest is the SHA-256 of what the signature of the credential covers.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"registered": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Registered is the name of the Credential, if there is one.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"expires": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Expires is when the credential ends.",
+							Type:        []string{"string"},
+							Format:      "date-time",
+						},
+					},
+					"impersonator": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Impersonator is who acts as the user.",
+							Type:        []string{"string"},
+							Format:      "",
 						},
 					},
 				},
