@@ -24,7 +24,9 @@ func newExplainCommand(stdin io.Reader, stdout io.Writer) *cobra.Command {
 		Use:   "explain [REQUEST-ID | AUDIT-ID] [flags]",
 		Short: "Say why a request was refused, or would be",
 		Long: `Asks the server of the kubeconfig why it has answered a request with 401 or 403,
-which needs the right to get explanations.gatehouse.dev. The ID is in the header
+with 503 because nobody could look at the credential, or with 400 because the
+headers of impersonation cannot be read. That needs the right to get
+explanations.gatehouse.dev. The ID is in the header
 Gatehouse-Request-Id of the answer, in the log and in the audit event; the audit
 ID will do, but whoever likes can repeat it, so that it may find several.
 
