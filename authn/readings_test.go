@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"reflect"
+	"sync"
 	"testing"
 
 	"gatehouse.dev/gatehouse/authn"
@@ -11,8 +12,8 @@ import (
 	"gatehouse.dev/gatehouse/authn/verified"
 )
 
-// Tokens are read in memory that is used again; why they were refused may be asked
-// later.
+// Tokens are read in memory that is used again, and many at the same time; why they
+// were refused may be asked later.
 func TestLadderOutlivesTheReading(t *testing.T) {
 	d := newDoor(t)
 	people, err := jwt.New([]string{"api"}, jwt.Issuer{
@@ -30,9 +31,11 @@ func TestLadderOutlivesTheReading(t *testing.T) {
 	remembering := verified.Tokens(table, authn.AnyBearer, all)
 
 	const later = 4_000_000_000
+	good := d.token(t)
+	var mu sync.Mutex
 	var late []error
 	var want [][]authn.Rung
-	for i := range 50 {
+	present := func(i int) {
 		for _, claims := range []string{
 			fmt.Sprintf(`{"iss":"https://stranger-%d.example.org"}`, i),
 			fmt.Sprintf(`{"iss":"https://issuer.example.org","aud":"app-%d"}`, i),
@@ -44,14 +47,20 @@ func TestLadderOutlivesTheReading(t *testing.T) {
 		} {
 			token := unsigned(fmt.Sprintf(`{"alg":"ES256","kid":"key-%d"}`, i%3), claims)
 			_, err := remembering.VerifyToken(t.Context(), token, nil)
-			late = append(late, err)
-			_, err = all.VerifyToken(t.Context(), token, nil)
-			want = append(want, authn.Ladder(err))
+			_, anew := all.VerifyToken(t.Context(), token, nil)
+			mu.Lock()
+			late, want = append(late, err), append(want, authn.Ladder(anew))
+			mu.Unlock()
 		}
-		if _, err := remembering.VerifyToken(t.Context(), d.token(t), nil); err != nil {
-			t.Fatal(err)
+		if _, err := remembering.VerifyToken(t.Context(), good, nil); err != nil {
+			t.Error(err)
 		}
 	}
+	var work sync.WaitGroup
+	for i := range 50 {
+		work.Go(func() { present(i) })
+	}
+	work.Wait()
 	for i, err := range late {
 		if got := authn.Ladder(err); len(got) == 0 || !reflect.DeepEqual(got, want[i]) {
 			t.Errorf("%v:\n%+v, want\n%+v", err, got, want[i])
