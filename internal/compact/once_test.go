@@ -160,14 +160,27 @@ func told(ctx context.Context, text string) string {
 func TestReleaseWipes(t *testing.T) {
 	var readings compact.Readings
 	once := readings.Once(t.Context())
-	token, _, err := compact.Read(once, "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJhIn0.c2lnbmF0dXJl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	payload := token.Payload()
-	once.Release()
-	if slices.ContainsFunc(payload, func(b byte) bool { return b != 0 }) {
-		t.Errorf("%q is left", payload)
+	for name, text := range map[string]string{
+		"whole":            "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJhIn0.c2lnbmF0dXJl",
+		"half":             "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJhIiwic3ViIjoiYiJ9.c2lnbmF0dXJl",
+		"longer header":    "eyJhbGciOiJSUzI1NiIsImtpZCI6ImEgbG9uZyBuYW1lIG9mIGEga2V5In0.e30.MQ",
+		"no header":        "eyJhbGciOiJSUzI1NiIs.eyJpc3MiOiJhIn0.c2lnbmF0dXJl",
+		"no payload":       "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJhIiwi.c2lnbmF0dXJl",
+		"half a payload":   "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJhIn0*.c2lnbmF0dXJl",
+		"half a signature": "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJhIn0.c2lnbmF0dXJl*",
+	} {
+		r, err := compact.Open(once, text)
+		if err == nil && name != "half" {
+			_, _, _ = r.All()
+		}
+		memory := compact.Memory(once)
+		if !slices.ContainsFunc(memory, func(b byte) bool { return b != 0 }) {
+			t.Errorf("%s: nothing was read", name)
+		}
+		once.Release()
+		if slices.ContainsFunc(memory, func(b byte) bool { return b != 0 }) {
+			t.Errorf("%s: %q is left", name, memory)
+		}
 	}
 	once.Release() // again, which is nothing
 	const one, other = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJhIn0.MQ", "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJiIn0.MQ"
