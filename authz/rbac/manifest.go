@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,6 +40,21 @@ func Parse(text []byte) (Objects, error) {
 			return Objects{}, fmt.Errorf("object %d: %w", i, err)
 		}
 	}
+}
+
+// Load returns an index of the objects in a file, which is read once: see [Parse].
+func Load(path string) (*Index, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading rules: %w", err)
+	}
+	objects, err := Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading rules: %s: %w", path, err)
+	}
+	x := New()
+	x.Replace(objects)
+	return x, nil
 }
 
 // add adds the object in a document, unless there is none in it.

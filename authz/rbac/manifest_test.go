@@ -1,6 +1,8 @@
 package rbac_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -61,6 +63,37 @@ func TestParse(t *testing.T) {
 		test.what.User = &test.who
 		if got, err := x.Authorize(t.Context(), &test.what); got.Verdict != test.want || err != nil {
 			t.Errorf("%s %s %s: %v, %v, want %v", test.who.Name, test.what.Verb, test.what.Path, got.Verdict, err, test.want)
+		}
+	}
+}
+
+func TestLoad(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "rules.yaml")
+	for _, tt := range []struct{ name, text, want string }{
+		{"missing", "", "reading rules: open " + path},
+		{"bad", "kind: Pod\n", "reading rules: " + path + ": object 1: "},
+		{"good", manifest, ""},
+	} {
+		if tt.text != "" {
+			if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		x, err := rbac.Load(path)
+		if tt.want != "" {
+			if err == nil || x != nil || !strings.HasPrefix(err.Error(), tt.want) {
+				t.Errorf("%s: %v, want %s", tt.name, err, tt.want)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		dev := &identity.Identity{Name: "jane", Groups: []string{"dev"}}
+		for path, want := range map[string]authz.Verdict{"/pages/1": authz.Allow, "/": authz.NoOpinion} {
+			if got, err := x.Authorize(t.Context(), &authz.Attributes{User: dev, Verb: "get", Path: path}); err != nil || got.Verdict != want {
+				t.Errorf("%s: %v, %v", path, got, err)
+			}
 		}
 	}
 }

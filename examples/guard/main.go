@@ -36,16 +36,10 @@ func guarded(ctx context.Context, dir string, next http.Handler) (*http.Server, 
 	if err != nil {
 		return nil, err
 	}
-	text, err := os.ReadFile(filepath.Join(dir, "rules.yaml"))
+	rules, err := rbac.Load(filepath.Join(dir, "rules.yaml"))
 	if err != nil {
 		return nil, err
 	}
-	objects, err := rbac.Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("rules.yaml: %w", err)
-	}
-	rules := rbac.New()
-	rules.Replace(objects)
 	go clients.Run(ctx)
 	go tokens.Run(ctx)
 	return &http.Server{
