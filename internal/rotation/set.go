@@ -196,7 +196,10 @@ func (k *Key) over(now time.Time, stored func(id string) bool) bool {
 }
 
 // forget drops the oldest of many keys that are retired. Those of files stay:
-// the file may turn up again. So do those that were withdrawn.
+// the file may turn up again. So do those that were withdrawn, however long the
+// last good token of them is over: somebody else may have the private half, and
+// makes tokens of it that end when he likes. They are refused by these entries
+// where a file of another process has the public half, as a copy of the key set.
 func (s *Set) forget() bool {
 	extra := -kept
 	for _, k := range s.Keys {
