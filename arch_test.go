@@ -60,6 +60,7 @@ var sideways = []edge{
 	{"internal/admission", "authz/node"},
 	{"internal/admission", "authz/rbac/escalation"},
 	{"internal/authorizers", "authz/webhook"},
+	{"internal/explain", "impersonation"},
 	{"internal/issuers", "authn/jwt"},
 	{"internal/keyset", "internal/turns"},
 	{"internal/listener", "internal/turns"},

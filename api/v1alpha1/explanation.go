@@ -28,7 +28,7 @@ type ExplanationSpec struct {
 	// Certificate is a client certificate in PEM, with its intermediates after it.
 	// Nobody has to have its key: nothing is let in by an explanation.
 	Certificate string `json:"certificate,omitempty"`
-	// Headers are those of the request, as those of an authenticating proxy.
+	// Headers are those of the request, as those of an authenticating proxy, or of impersonation.
 	Headers map[string][]string `json:"headers,omitempty"`
 	// AsRequest is the request that it would come with. Without it, only the
 	// credential is judged.

@@ -88,10 +88,6 @@ func (d *door) refuseToAct(w http.ResponseWriter, r *http.Request, caller, as st
 	if refusal.Cause != nil {
 		d.Log.ErrorContext(r.Context(), "authorization of impersonation failed", "err", refusal.Cause, "user", caller, "as", as)
 	}
-	lacking := []explain.Lack{{Asked: &refusal.Asked, Reason: refusal.Reason}}
-	for _, other := range refusal.Others {
-		lacking = append(lacking, explain.Lack{Asked: &other.Asked, Reason: other.Reason})
-	}
-	d.noteDenial(w, r, lacking...)
+	d.noteDenial(w, r, explain.Lacking(refusal)...)
 	d.fail(w, r, forbidden(&refusal.Asked, refusal.Reason))
 }

@@ -17,6 +17,7 @@ import (
 	"gatehouse.dev/gatehouse/api/v1alpha1"
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authz"
+	"gatehouse.dev/gatehouse/impersonation"
 )
 
 // Names in the API.
@@ -71,6 +72,15 @@ type Denial struct {
 type Lack struct {
 	Asked  *authz.Attributes
 	Reason string
+}
+
+// Lacking returns what a caller may not do who may not act as whom he wants to.
+func Lacking(refusal *impersonation.Refusal) []Lack {
+	all := []Lack{{Asked: &refusal.Asked, Reason: refusal.Reason}}
+	for _, other := range refusal.Others {
+		all = append(all, Lack{Asked: &other.Asked, Reason: other.Reason})
+	}
+	return all
 }
 
 // Bounds of what is kept of one request, in bytes and entries.

@@ -3,6 +3,7 @@ package explain
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/textproto"
@@ -16,6 +17,7 @@ import (
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authz"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/impersonation"
 	"gatehouse.dev/gatehouse/internal/pki"
 )
 
@@ -38,6 +40,8 @@ type Explainer struct {
 	// Judge, which may be nil, says what was taken back.
 	Judge      func(*identity.Identity) error
 	Authorizer Authorizer
+	// Impersonation says who may act as whom. It is asked in a rehearsal only.
+	Impersonation Impersonation
 	// Reviewed, which may be nil, decides what reviews are told, where that is not
 	// what Authorizer decides.
 	Reviewed authz.Authorizer
@@ -52,6 +56,11 @@ type Explainer struct {
 type Authorizer interface {
 	authz.Authorizer
 	authz.NearFinder
+}
+
+// Impersonation decides who may act as whom: see [impersonation.Checker].
+type Impersonation interface {
+	Decide(ctx context.Context, request *authz.Attributes, want *impersonation.Wanted) (*impersonation.Grant, error)
 }
 
 // A BadRequest is what cannot be answered because of how it is asked.
@@ -185,11 +194,60 @@ func (e *Explainer) Try(ctx context.Context, spec *Spec) (*Explanation, error) {
 	if asked != nil {
 		out.Method, out.Path = r.Method, cut(r.URL.Path, maxPath)
 		if err == nil {
-			e.decide(ctx, &out, asked, res.Identity)
+			if err := e.proceed(ctx, &out, r.Header, asked, res.Identity); err != nil {
+				return nil, err
+			}
 		}
 	}
 	e.register(ctx, &out)
 	return answer("", []Request{out}), nil
+}
+
+// proceed takes the steps behind who is calling: as whom, and may they?
+func (e *Explainer) proceed(ctx context.Context, out *Request, h http.Header, a *authz.Attributes, caller *identity.Identity) error {
+	want, err := impersonation.Read(h)
+	if err != nil {
+		out.Code, out.Ladder = http.StatusBadRequest, append(out.Ladder, ladderOf(authn.Ladder(err))...)
+		return nil
+	}
+	if want == nil {
+		e.decide(ctx, out, a, caller)
+		return nil
+	}
+	a.User = caller
+	grant, err := e.Impersonation.Decide(ctx, a, want)
+	if refusal, ok := errors.AsType[*impersonation.Refusal](err); ok {
+		e.refuseToAct(out, refusal)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("deciding about impersonation: %w", err)
+	}
+	out.User = userOf(grant.Identity)
+	if e.Judge != nil {
+		if err := e.Judge(grant.Identity); err != nil {
+			out.Code, out.Ladder = http.StatusUnauthorized, append(out.Ladder, ladderOf(authn.Ladder(err))...)
+			return nil
+		}
+	}
+	e.decide(ctx, out, a, grant.Identity)
+	return nil
+}
+
+// refuseToAct says that a caller may not act as whom he wants to.
+func (e *Explainer) refuseToAct(out *Request, refusal *impersonation.Refusal) {
+	out.Code = http.StatusForbidden
+	for i, l := range Lacking(refusal) {
+		lack := Authorization{Asked: askedOf(l.Asked), Reason: l.Reason, Nearest: e.nearest(l.Asked)}
+		if i > 0 {
+			out.Authorization.Instead = append(out.Authorization.Instead, lack)
+			continue
+		}
+		if refusal.Cause != nil {
+			lack.Error = refusal.Cause.Error()
+		}
+		out.Authorization = &lack
+	}
 }
 
 // decide takes the step from who is calling to what he may do.
@@ -225,6 +283,11 @@ func requestOf(ctx context.Context, s *Spec) (*http.Request, error) {
 	}
 	if r.Header, err = headerOf(s); err != nil {
 		return nil, err
+	}
+	for name := range r.Header {
+		if s.AsRequest == nil && impersonation.Claims(name) {
+			return nil, BadRequest("spec.headers has " + name + ", and who may act as whom depends on what for: give spec.asRequest too")
+		}
 	}
 	r.TLS, err = connectionOf(s)
 	return r, err

@@ -13,6 +13,7 @@ import (
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authz"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/impersonation"
 	"gatehouse.dev/gatehouse/internal/api/credential"
 	"gatehouse.dev/gatehouse/internal/api/explanation"
 	"gatehouse.dev/gatehouse/internal/api/review"
@@ -53,9 +54,16 @@ func (s *Server) explanations() *explanation.Handler {
 	return explanation.New(&explain.Explainer{
 		Book: s.book, Authenticator: s.credentials.rehearsed, Judge: s.revoked.Judge,
 		Authorizer: s.authorizer, Reviewed: s.revoked.Access(s.authorizer),
-		Attributes: door.AttributesOf, Registered: s.registeredAs,
+		Impersonation: impersonation.New(s.authorizer, rehearsed{}),
+		Attributes:    door.AttributesOf, Registered: s.registeredAs,
 	}, s.log)
 }
+
+// rehearsed counts nothing: it is for what is only asked about.
+type rehearsed struct{}
+
+func (rehearsed) Impersonated(string, bool, time.Duration)         {}
+func (rehearsed) ImpersonationChecked(string, bool, time.Duration) {}
 
 // A reviewJournal keeps why reviews said no, and tells who asked, and the audit
 // event, by which ID that is found.

@@ -14,6 +14,7 @@ import (
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/authz"
 	"gatehouse.dev/gatehouse/identity"
+	"gatehouse.dev/gatehouse/impersonation"
 	"gatehouse.dev/gatehouse/internal/api/explanation"
 	"gatehouse.dev/gatehouse/internal/explain"
 	"gatehouse.dev/gatehouse/test/vectors"
@@ -48,7 +49,7 @@ func (k knows) VerifyToken(ctx context.Context, token string, _ []string) (*auth
 type may struct{}
 
 func (may) Authorize(_ context.Context, a *authz.Attributes) (authz.Answer, error) {
-	if a.Verb == "get" {
+	if a.Verb == "get" || a.Verb == "impersonate" && a.Resource == "users" && a.Name != "root" {
 		return authz.Answer{Verdict: authz.Allow, Why: authz.Text("may read")}, nil
 	}
 	return authz.Answer{}, nil
@@ -58,10 +59,21 @@ func (may) Nearest(a *authz.Attributes, _ int) []authz.Near {
 	return []authz.Near{{Binding: "b", Role: "r", Subject: "s", Differs: authz.ByVerb, Has: []string{"get"}, Wants: a.Verb}}
 }
 
+type uncounted struct{}
+
+func (uncounted) Impersonated(string, bool, time.Duration)         {}
+func (uncounted) ImpersonationChecked(string, bool, time.Duration) {}
+
 func handler(t *testing.T, store nothing) http.Handler {
 	log := slog.New(slog.DiscardHandler)
 	return explanation.New(&explain.Explainer{
-		Book: explain.NewBook("a", store, log), Authorizer: may{},
+		Book: explain.NewBook("a", store, log), Authorizer: may{}, Impersonation: impersonation.New(may{}, uncounted{}),
+		Judge: func(who *identity.Identity) error {
+			if who.Name == "revoked" {
+				return authn.Refuse("Revocation", "revoked", "jane is not, and revoked is")
+			}
+			return nil
+		},
 		Authenticator: authn.Chain(authn.Bearer(authn.Tokens(knows{t}))),
 		Attributes: func(r *http.Request) (authz.Attributes, error) {
 			return authz.Attributes{Verb: strings.ToLower(r.Method), Path: r.URL.Path}, nil
@@ -83,6 +95,11 @@ func of(spec string) string {
 	return `{"apiVersion":"gatehouse.dev/v1alpha1","kind":"Explanation","metadata":{"name":"n"},"spec":` + spec + `}`
 }
 
+// as is a spec of a good token with headers.
+func as(method, headers string) string {
+	return `{"token":"good","headers":{` + headers + `},"asRequest":{"method":"` + method + `","path":"/x"}}`
+}
+
 func TestTry(t *testing.T) {
 	h := handler(t, nothing{})
 	for _, tt := range []struct {
@@ -97,6 +114,15 @@ func TestTry(t *testing.T) {
 		{"bad form", `{"token":"a b"}`, 401, []string{`"kind":"malformed"`, `"mend":`}},
 		{"header", `{"headers":{"authorization":["Basic x"]}}`, 401, []string{`Basic is not accepted`}},
 		{"not decided without a caller", `{"token":"bad","asRequest":{"method":"GET","path":"/x"}}`, 401, []string{`"method":"GET"`}},
+		{"acts as somebody", as("GET", `"Impersonate-User":["joe"]`), 200, []string{`"username":"joe"`, `"impersonator":"jane"`, `"allowed":true`}},
+		{"acts as somebody who may not", as("POST", `"impersonate-user":["joe"]`), 403, []string{`"username":"joe"`, `"verb":"post"`, `"differs":"verb"`}},
+		{"may not act as him", as("GET", `"Impersonate-User":["root"]`), 403,
+			[]string{`"username":"jane"`, `"verb":"impersonate-on:user-info:get"`, `"instead":[{`, `"verb":"impersonate"`, `"name":"root"`, `but for the verb`}},
+		{"may not act with a group", as("GET", `"Impersonate-User":["joe"],"Impersonate-Group":["ops"]`), 403, []string{`"username":"jane"`, `"resource":"groups"`}},
+		{"acts as nobody", as("GET", `"Impersonate-Group":["ops"]`), 400, []string{`"username":"jane"`, `"found":"refused"`}},
+		{"acts with an unknown header", as("GET", `"Impersonate-User":["joe"],"Impersonate-Host":["x"]`), 400, []string{`"found":"refused"`}},
+		{"acts as who is revoked", as("GET", `"Impersonate-User":["revoked"]`), 401, []string{`"username":"revoked"`, `"found":"refused"`}},
+		{"nobody acts as somebody", strings.Replace(as("GET", `"Impersonate-User":["joe"]`), "good", "bad", 1), 401, []string{`"found":"passed"`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := ask(h, "POST", all, of(tt.spec))
@@ -134,6 +160,7 @@ func TestRefuses(t *testing.T) {
 		{"unknown field", "POST", all, of(`{"s3cret":"x"}`), 400, "not known"},
 		{"twice", "POST", all, of(`{"token":"s3cret","token":"good"}`), 400, "twice"},
 		{"two tokens", "POST", all, of(`{"token":"s3cret","headers":{"Authorization":["Bearer s3cret"]}}`), 400, "give one"},
+		{"acting as somebody for nothing", "POST", all, of(`{"token":"s3cret","headers":{"impersonate-user":["s3cret"]}}`), 400, "spec.headers has Impersonate-User, and who may act as whom depends on what for: give spec.asRequest too"},
 		{"no certificate", "POST", all, of(`{"certificate":"s3cret"}`), 400, "no certificate in PEM"},
 		{"bad certificate", "POST", all, of(`{"certificate":"-----BEGIN CERTIFICATE-----\nczNjcmV0\n-----END CERTIFICATE-----\n"}`), 400, "spec.certificate: parsing certificate 1: "},
 		{"bad path", "POST", all, of(`{"token":"s3cret","asRequest":{"method":"GET","path":"x"}}`), 400, "begin with a slash"},

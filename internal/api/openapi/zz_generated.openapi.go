@@ -1459,7 +1459,7 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationSpec(ref common.Refer
 					},
 					"headers": {
 						SchemaProps: spec.SchemaProps{
-							Description: "Headers are those of the request, as those of an authenticating proxy.",
+							Description: "Headers are those of the request, as those of an authenticating proxy, or of impersonation.",
 							Type:        []string{"object"},
 							AdditionalProperties: &spec.SchemaOrBool{
 								Allows: true,
