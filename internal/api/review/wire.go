@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -203,11 +204,15 @@ func summary(body []byte) string {
 	if len(body) > length {
 		body, more = body[:length], " ..."
 	}
-	if body[0] == '{' {
+	if body[0] == '{' && !bytes.ContainsFunc(body, odd) {
 		return string(body) + more
 	}
 	return hex.EncodeToString(body) + more
 }
+
+// odd reports whether a character is a control character that does not just
+// separate. Not every form of an answer can hold those.
+func odd(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' }
 
 // warn adds a warning to the answer for each of the flaws of a body.
 func warn(ctx context.Context, flaws []error) {

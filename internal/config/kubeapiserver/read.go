@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -59,6 +60,19 @@ type container struct {
 // Read reads a static Pod manifest, as YAML or JSON, or a text with a command
 // line, such as a unit of systemd or the line of a log.
 func Read(text []byte) (*Command, error) {
+	c, err := read(text)
+	if err != nil {
+		return nil, err
+	}
+	for i, arg := range c.Args {
+		if strings.ContainsFunc(arg, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }) {
+			return nil, fmt.Errorf("argument %d of the kube-apiserver has a control character: remove it", i+1)
+		}
+	}
+	return c, nil
+}
+
+func read(text []byte) (*Command, error) {
 	if len(text) > MaxFile {
 		return nil, errors.New("it is bigger than 1 MiB")
 	}
