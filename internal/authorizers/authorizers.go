@@ -20,7 +20,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -122,10 +121,7 @@ type Live struct {
 	log     *slog.Logger
 	file    *reload.File[*Document] // nil if there is nothing to follow
 	current atomic.Pointer[state]
-
-	mu       sync.Mutex
-	problem  error // why a good file is not in force
-	failures uint64
+	effect  reload.Effect
 }
 
 // A state is a chain, and what was made for it.
@@ -190,33 +186,19 @@ func (l *Live) Followed() string {
 }
 
 // Status returns how following the file has gone so far.
-func (l *Live) Status() reload.Status {
-	status := l.file.Status()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	status.Failures += l.failures
-	if status.Problem == nil {
-		status.Problem = l.problem
-	}
-	return status
-}
+func (l *Live) Status() reload.Status { return l.effect.On(l.file.Status()) }
 
 // Run follows the file until ctx ends. There must be one.
 func (l *Live) Run(ctx context.Context) { l.file.Run(ctx) }
 
 // notify puts a changed file in force, if it is good.
 func (l *Live) notify(problem error) {
-	bad := problem != nil
-	if !bad {
-		problem = l.replace(l.file.Value())
+	var unused error
+	if problem == nil {
+		unused = l.replace(l.file.Value())
+		problem = unused
 	}
-	l.mu.Lock()
-	l.problem = nil
-	if problem != nil && !bad {
-		l.problem = problem
-		l.failures++
-	}
-	l.mu.Unlock()
+	l.effect.Report(unused)
 	if problem != nil {
 		if l.cfg.Path != "" {
 			l.metrics.Refused()

@@ -24,7 +24,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"gatehouse.dev/gatehouse/authn/jwt"
@@ -159,14 +158,11 @@ type Live struct {
 	first    *Document
 	changed  chan struct{}
 
-	// What follows belongs to the goroutine of Run, but for problem and
-	// failures.
+	effect reload.Effect
+
+	// What follows belongs to the goroutine of Run.
 	applied *Document
 	sources map[string]*source
-
-	mu       sync.Mutex
-	problem  error
-	failures uint64
 }
 
 // Open reads the configuration, and fails if it is bad. No issuer is asked for
@@ -219,16 +215,7 @@ func (l *Live) Followed() string {
 }
 
 // Status returns how following the file has gone so far. There must be one.
-func (l *Live) Status() reload.Status {
-	status := l.file.Status()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	status.Failures += l.failures
-	if status.Problem == nil {
-		status.Problem = l.problem
-	}
-	return status
-}
+func (l *Live) Status() reload.Status { return l.effect.On(l.file.Status()) }
 
 // parse reads a text of the file, which may be a later one.
 func (l *Live) parse(text []byte) (*Document, error) {

@@ -183,14 +183,14 @@ func (l *Live) startAll(ctx context.Context, work *sync.WaitGroup, sources map[s
 func (l *Live) apply(ctx context.Context, work *sync.WaitGroup) {
 	doc := l.file.Value()
 	if doc.digest == l.applied.digest {
-		l.report(nil)
+		l.effect.Report(nil)
 		return
 	}
 	err := l.replace(ctx, work, doc)
 	if ctx.Err() != nil {
 		return
 	}
-	l.report(err)
+	l.effect.Report(err)
 	if err != nil {
 		l.refused()
 		l.log.Error("authentication configuration has not taken effect; the last one stays in force", "err", err)
@@ -198,16 +198,6 @@ func (l *Live) apply(ctx context.Context, work *sync.WaitGroup) {
 	}
 	l.configured(doc, true)
 	l.log.Info("authentication configuration reloaded", "issuers", len(doc.issuers))
-}
-
-// report keeps why the file is not in force.
-func (l *Live) report(problem error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.problem = problem
-	if problem != nil {
-		l.failures++
-	}
 }
 
 // replace puts doc in force once all of its issuers have keys.
