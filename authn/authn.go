@@ -52,13 +52,13 @@ type Result struct {
 	// What every request looks at is side by side, as a remembered result is in
 	// memory that may be far away.
 
+	// named is Identity if that is known to name somebody, so that nobody has to
+	// look there. In a copy it may be another one by now.
+	named *identity.Identity
 	// judged is under what the result was last judged, see Judged.
 	judged atomic.Pointer[Stamp]
 	// used is what [Result.FirstUse] was called with last.
 	used atomic.Uint32
-	// named is Identity if that is known to name somebody, so that nobody has to
-	// look there. In a copy it may be another one by now.
-	named *identity.Identity
 
 	// Rests are the generations that the result rests on. Once one of them has
 	// changed the result must not be used any more.

@@ -16,7 +16,7 @@ type Results = Table[remembered, *remembered]
 func NewResults(size int) (*Results, error) { return NewTable[remembered](size) }
 
 // usualRests is how many generations most results rest on at most.
-const usualRests = 4
+const usualRests = 3
 
 // A remembered result has what it rests on before it, so that nothing has to be
 // fetched from far away before the generations themselves are, and all that is
@@ -25,7 +25,7 @@ const usualRests = 4
 type remembered struct {
 	rests [usualRests]authn.Stamp // the first of Rests
 	authn.Result
-	_ [24]byte
+	_ [40]byte
 }
 
 // Fresh implements [Fresh] as [authn.Result] does.
