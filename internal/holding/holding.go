@@ -31,6 +31,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
@@ -165,7 +166,7 @@ func (h *Holder) pending(order *Order) (*pending, error) {
 		return p, nil
 	case err == nil:
 		return nil, &PendingError{h.Place.waiting(), "has a request that waits for its approval, and is for something else: " + told(p.request)}
-	case !errors.Is(err, fs.ErrNotExist):
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR):
 		return nil, &PendingError{h.Place.waiting(), "should have a request that waits for its approval, and cannot be read: " + err.Error()}
 	}
 	key, err := newKey(order.Key)
