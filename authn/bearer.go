@@ -87,11 +87,9 @@ func presented(r *http.Request, token string, by any, tokens TokenVerifier, l *l
 		return nil, errTooLong
 	}
 	res, err := l.askToken(r.Context(), tokens, token)
-	switch {
-	case err == nil && complete(res):
-		return res, nil
+	switch err = checked(res, err, tokens); {
 	case err == nil:
-		err = incomplete(tokens)
+		return res, nil
 	case !refused(err):
 		err = unknownTo([]answer{{tokens, err}})
 		if l != nil {
@@ -203,9 +201,7 @@ func (t tokens) climbToken(ctx context.Context, token string, audiences []string
 	said, bad := room[:0], false
 	for _, v := range t {
 		res, err := v.VerifyToken(ctx, token, audiences)
-		if err == nil && !complete(res) {
-			err = incomplete(v)
-		}
+		err = checked(res, err, v)
 		if passed := passedBy(err); len(passed) > 0 { // v is several
 			for _, p := range passed {
 				l.note(p.by, nil, p.err)

@@ -31,11 +31,8 @@ func (c chain) climb(r *http.Request, l *ladder) (*Result, error) {
 		} else {
 			res, err = l.ask(a, r)
 		}
-		if err == nil && complete(res) {
+		if err = checked(res, err, a); err == nil {
 			return res, nil
-		}
-		if err == nil {
-			err = incomplete(a)
 		}
 		bad = bad || refused(err)
 		said = append(said, answer{a, err})
@@ -68,6 +65,14 @@ func complete(res *Result) bool {
 	return res != nil && res.Identity != nil && (res.named == res.Identity || res.Identity.Name != "")
 }
 
+// checked is err, or that the answer that came with it says yes to nobody.
+func checked(res *Result, err error, from any) error {
+	if err == nil && !complete(res) {
+		return incomplete(from)
+	}
+	return err
+}
+
 // incomplete refuses the answer of an authenticator that says yes to nobody.
 func incomplete(from any) error {
 	return fmt.Errorf("internal error: %T accepted a credential without saying whose it is", from)
@@ -86,20 +91,16 @@ func (o orAnonymous) Authenticate(r *http.Request) (*Result, error) { return o.c
 
 func (o orAnonymous) climb(r *http.Request, l *ladder) (*Result, error) {
 	res, err := l.ask(o.known, r)
-	switch {
-	case err == nil && complete(res):
+	if err = checked(res, err, o.known); err == nil {
 		return res, nil
-	case err == nil:
-		return nil, incomplete(o.known)
-	case refused(err):
+	}
+	if refused(err) {
 		return nil, err
 	}
 	res, err = l.ask(o.anonymous, r)
-	switch {
-	case err == nil && complete(res):
-		return res, nil
+	switch err = checked(res, err, o.anonymous); {
 	case err == nil:
-		return nil, incomplete(o.anonymous)
+		return res, nil
 	case refused(err):
 		return nil, err
 	}
