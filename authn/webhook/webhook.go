@@ -41,7 +41,7 @@ const (
 type Config struct {
 	// Ask sends a review, and has an answer read that is a success. An error of
 	// read is what Ask returns. One of the kind [authn.Throttled] says that the
-	// webhook was not asked, because too much is.
+	// webhook was not asked, because too much is, or says so itself.
 	Ask func(ctx context.Context, review []byte, read func(answer []byte) error) error
 	// Version is that of the reviews: v1 or v1beta1.
 	Version string

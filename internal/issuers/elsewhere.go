@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -60,11 +59,10 @@ func (l *Live) fetcher(s *source) func(context.Context, string, string) (string,
 	}
 }
 
-// answered reports whether whoever was asked is up, by what came of it. Who asks
-// too often does so with a token of his own, and must not turn others away.
+// answered reports whether whoever was asked is up, by what came of it.
 func answered(err error) bool {
 	answer, ok := errors.AsType[*keyset.AnswerError](err)
-	return err == nil || ok && (outcall.Answers(answer.Code) || answer.Code == http.StatusTooManyRequests)
+	return err == nil || ok && outcall.Answers(answer.Code)
 }
 
 func (l *Live) tellOrigin(origin string, up bool, err error) {

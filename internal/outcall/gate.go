@@ -77,10 +77,11 @@ func (g *Gate) Status() Status {
 }
 
 // Answers reports whether a service that answered with the status code, or did
-// not if that is 0, is up.
+// not if that is 0, is up. One that has too much to do is: who causes that must
+// not be able to turn others away.
 func Answers(code int) bool {
 	switch code {
-	case 0, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case 0, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return false
 	}
 	return true

@@ -188,6 +188,23 @@ func TestDeadService(t *testing.T) {
 	})
 }
 
+// A service that says it has too much to do is asked on: who causes that must not
+// turn others away.
+func TestBusyService(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := &script{steps: []step{{code: 429, header: "1"}}}
+		c := outcall.New(t.Context(), outcall.Config{Log: quiet()}, outcall.NewTestTarget(service))
+		for range 3 {
+			if err := c.Post(t.Context(), nil, taken); err == nil || errors.Is(err, outcall.ErrDown) {
+				t.Fatalf("error %v, want that of the answer", err)
+			}
+		}
+		if service.count() != 15 || c.Status().Down {
+			t.Errorf("asked %d times, %+v", service.count(), c.Status())
+		}
+	})
+}
+
 // TestSlowService has 1,000 calls of a service that never answers, by many
 // peers: no more than MaxCalls are under way, all end, and nothing is left.
 func TestSlowService(t *testing.T) {

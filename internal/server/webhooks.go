@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"time"
 
@@ -55,7 +56,8 @@ func (s *Server) tokenWebhook(c *credentials, audiences []string) (authn.TokenVe
 	verifier, err = webhook.New(webhook.Config{
 		Ask: func(ctx context.Context, review []byte, read func([]byte) error) error {
 			err := client.Post(ctx, review, read)
-			if errors.Is(err, outcall.ErrBusy) {
+			status, answered := errors.AsType[*outcall.StatusError](err)
+			if errors.Is(err, outcall.ErrBusy) || answered && status.Code == http.StatusTooManyRequests {
 				return authn.Explained(err, authn.Throttled, nil)
 			}
 			return err

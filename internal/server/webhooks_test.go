@@ -25,8 +25,9 @@ import (
 	"gatehouse.dev/gatehouse/internal/server"
 )
 
-// A hook is a webhook with TLS. It says that the token user-NAME is of NAME, and
-// does not answer about hang-... before release is closed.
+// A hook is a webhook with TLS. It says that the token user-NAME is of NAME, has
+// too much to do for busy-..., and does not answer about hang-... before release is
+// closed.
 type hook struct {
 	server  *httptest.Server
 	dir     string
@@ -79,6 +80,10 @@ func (h *hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
 	h.asked[token]++
 	h.mu.Unlock()
+	if strings.HasPrefix(token, "busy") {
+		w.WriteHeader(http.StatusTooManyRequests)
+		return
+	}
 	if strings.HasPrefix(token, "hang") {
 		h.hanging <- token
 		select {
@@ -167,6 +172,25 @@ func TestTokenWebhook(t *testing.T) {
 	}
 	if code, name := whoAmI(t, s, "user-jane"); code != 201 || name != "other-jane" {
 		t.Errorf("%d %q while the file is bad", code, name)
+	}
+}
+
+// What a webhook has no time for, nobody has looked at. It is asked on about other
+// tokens.
+func TestBusyTokenWebhook(t *testing.T) {
+	h := newHook(t)
+	s, _ := serve(t, withHook(t, h))
+	var work sync.WaitGroup
+	for i := range 10 {
+		work.Go(func() {
+			if code, _ := whoAmI(t, s, fmt.Sprintf("busy-%d", i)); code != 503 {
+				t.Errorf("busy-%d: %d", i, code)
+			}
+		})
+	}
+	work.Wait()
+	if code, name := whoAmI(t, s, "user-jane"); code != 201 || name != "jane" {
+		t.Errorf("another token: %d %q", code, name)
 	}
 }
 
