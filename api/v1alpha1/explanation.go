@@ -77,8 +77,8 @@ type ExplanationRequest struct {
 	Method string `json:"method,omitempty"`
 	// Path is that of the URL, without the query.
 	Path string `json:"path,omitempty"`
-	// Review is set if the request was answered, and the answer was no. Then what
-	// follows is about the token or the user that it asked about.
+	// Review is set if the request asked about a token or a user, which what follows
+	// is about then, and the answer was no, or there was none.
 	Review *ExplanationReview `json:"review,omitempty"`
 	// Ladder is what the authenticators said, in their order, or why the headers of
 	// impersonation cannot be read. It is empty where the caller was not in doubt.

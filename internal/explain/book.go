@@ -114,15 +114,15 @@ func (b *Book) Misread(id, auditID string, r *http.Request, caller *identity.Ide
 	}
 }
 
-// NotAuthenticated records that the token that r asks about was found bad, and
-// whose it is if that is known. It returns the ID of the record, which is "" if
+// NotAuthenticated records that the token that r asks about was not found good,
+// with the status of the answer, and whose it is if that is known. It returns the ID of the record, which is "" if
 // there is no room. Ladder returns what was said of the token.
-func (b *Book) NotAuthenticated(auditID string, r *http.Request, review *Review, whose *identity.Identity, ladder func() []authn.Rung) string {
+func (b *Book) NotAuthenticated(auditID string, r *http.Request, status int, review *Review, whose *identity.Identity, ladder func() []authn.Rung) string {
 	record := b.begin(tokens, "", auditID, r)
 	if record == nil {
 		return ""
 	}
-	record.Code, record.Review = http.StatusCreated, boundedReview(review)
+	record.Code, record.Review = status, boundedReview(review)
 	record.User, record.Ladder = userOf(whose), ladderOf(ladder())
 	b.add(record)
 	return record.ID

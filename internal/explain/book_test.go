@@ -319,14 +319,14 @@ func TestReviews(t *testing.T) {
 			t.Errorf("%d denials are kept, want %d", len(ids), peerBurst)
 		}
 		many := &Review{Kind: "TokenReview", Asker: strings.Repeat("a", 2*maxName), Audiences: slices.Repeat([]string{"prod"}, 100)}
-		token := a.NotAuthenticated("audit-2", r, many, asked.User, func() []authn.Rung {
+		token := a.NotAuthenticated("audit-2", r, 429, many, asked.User, func() []authn.Rung {
 			return []authn.Rung{{Method: identity.JWT, Found: authn.Refused, Reason: "expired", Facts: authn.Facts{Kind: authn.Expired}}}
 		})
 		refused := refuse(a, victim, "audit-3")
 		time.Sleep(2 * flushEvery)
 		for id, want := range map[string]Request{
 			ids[0]:  {AuditID: "audit-1", Code: 201, Review: about, User: &User{Username: "jane"}},
-			token:   {AuditID: "audit-2", Code: 201, Review: &Review{Kind: "TokenReview"}, User: &User{Username: "jane"}},
+			token:   {AuditID: "audit-2", Code: 429, Review: &Review{Kind: "TokenReview"}, User: &User{Username: "jane"}},
 			refused: {AuditID: "audit-3", Code: 401},
 		} {
 			found, _, err := b.find(t.Context(), id)

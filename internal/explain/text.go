@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"time"
 	"unicode"
@@ -78,7 +79,7 @@ func (p *Page) request(r *Request) {
 		if r.Authorization != nil {
 			about.user = "the user is "
 		}
-		p.review(r.Review)
+		p.review(r.Review, r.Code)
 	}
 	if len(r.Ladder) > 0 {
 		p.line("\n%s", about.ladder)
@@ -100,12 +101,15 @@ func (p *Page) request(r *Request) {
 // words are the headings of what is said of a request.
 type words struct{ ladder, user, authorization string }
 
-func (p *Page) review(r *Review) {
-	audiences := ""
+func (p *Page) review(r *Review, code int) {
+	audiences, answer := "", "the answer was no"
+	if code != http.StatusCreated {
+		answer = "it got no answer"
+	}
 	if len(r.Audiences) > 0 {
 		audiences = ", for " + strings.Join(r.Audiences, ", ")
 	}
-	p.line("a %s by %s%s: the answer was no", r.Kind, r.Asker, audiences)
+	p.line("a %s by %s%s: %s", r.Kind, r.Asker, audiences, answer)
 }
 
 func (p *Page) ladder(rungs []Rung) {

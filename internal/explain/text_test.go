@@ -70,8 +70,11 @@ func TestPageOfReviews(t *testing.T) {
 	two.Review = &Review{Kind: "SubjectAccessReview", Asker: "gatehouse:webhook:prod"}
 	two.User = &User{Username: "joe"}
 	two.Authorization = &Authorization{Asked: Asked{Verb: "get", Path: "/x"}}
+	three := one
+	three.Code, three.Review, three.User = 429, &Review{Kind: "TokenReview", Asker: "joe"}, nil
+	three.Ladder = []Rung{{Method: "JWT", Found: "refused", Reason: "it was not looked at"}}
 	var b strings.Builder
-	if err := (&Page{}).Write(&b, answer("audit-1", []Request{one, two})); err != nil {
+	if err := (&Page{}).Write(&b, answer("audit-1", []Request{one, two, three})); err != nil {
 		t.Fatal(err)
 	}
 	want := `request id-1, audit ID audit-1
@@ -94,6 +97,14 @@ the user is joe
 
 what the user may do
   ✗ get /x: denied
+
+request id-1, audit ID audit-1
+answered with 429 at 1970-01-01T00:00:00Z by a to 192.0.2.1
+POST /tokenreviews
+a TokenReview by joe: it got no answer
+
+whose the token is
+  ✗ JWT  refused   it was not looked at
 `
 	if got := b.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

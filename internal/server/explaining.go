@@ -72,7 +72,7 @@ type reviewJournal struct{ book *explain.Book }
 func (j reviewJournal) NotAuthenticated(q review.Question, audiences []string, whose *identity.Identity, ladder func() []authn.Rung) string {
 	about := j.about(q)
 	about.Audiences = audiences
-	return j.told(q, j.book.NotAuthenticated(door.AuditIDOf(q.W), q.R, about, whose, ladder))
+	return j.told(q, j.book.NotAuthenticated(door.AuditIDOf(q.W), q.R, q.Code, about, whose, ladder))
 }
 
 func (j reviewJournal) NotAllowed(q review.Question, a *authz.Attributes, reason string, err error) string {

@@ -1266,7 +1266,7 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationRequest(ref common.Re
 					},
 					"review": {
 						SchemaProps: spec.SchemaProps{
-							Description: "Review is set if the request was answered, and the answer was no. Then what follows is about the token or the user that it asked about.",
+							Description: "Review is set if the request asked about a token or a user, which what follows is about then, and the answer was no, or there was none.",
 							Ref:         ref(v1alpha1.ExplanationReview{}.OpenAPIModelName()),
 						},
 					},

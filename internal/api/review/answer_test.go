@@ -3,6 +3,7 @@ package review_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -13,10 +14,13 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/util/webhook"
 
 	"gatehouse.dev/gatehouse/authn"
 	"gatehouse.dev/gatehouse/internal/audit"
@@ -31,6 +35,69 @@ func answerOf[T any](t *testing.T, wd *world, path, body string) T {
 		t.Fatalf("code %d, %v: %s", w.Code, err, w.Body)
 	}
 	return answer
+}
+
+// Of a token that nobody got to look at nothing is said, but to ask again. Of one
+// that was, or that there was nobody to ask about, it is that it does not count.
+func TestThrottledTokenReview(t *testing.T) {
+	refuse := func(kind authn.Kind) error { return authn.Refuse("Test", kind, "full") }
+	for _, tt := range []struct {
+		name string
+		said error
+		code int
+	}{
+		{"not looked at", refuse(authn.Throttled), 429},
+		{"not looked at by one of two", errorOf(refuse(authn.Unknown), refuse(authn.Throttled)), 429},
+		{"bad", refuse(authn.BadProof), 201},
+		{"nobody to ask", refuse(authn.Unavailable), 201},
+		{"unknown to both", errorOf(refuse(authn.Unknown), refuse(authn.Unknown)), 201},
+		{"of no kind", errors.New("full"), 201},
+		{"not one of ours", authn.ErrNoCredential, 201},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			wd := newWorld()
+			wd.unknown, wd.id = tt.said, "id-1"
+			w, _ := postJSON(newHandler(t, wd), tokenPath, `{"spec":{"token":"tok-unknown"}}`)
+			if len(wd.kept) != 1 || w.Code != tt.code || wd.kept[0].code != tt.code || len(wd.kept[0].ladder) == 0 {
+				t.Fatalf("answered %d, kept %+v", w.Code, wd.kept)
+			}
+			if tt.code == http.StatusCreated {
+				var got authenticationv1.TokenReview
+				if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got.Status.Authenticated || got.Status.Error == "" || w.Header().Get("Retry-After") != "" {
+					t.Errorf("%v, %+v, %v", err, got.Status, w.Header())
+				}
+				return
+			}
+			var got metav1.Status
+			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+				t.Fatal(err)
+			}
+			err := &apierrors.StatusError{ErrStatus: got}
+			if !webhook.DefaultShouldRetry(err) || !apierrors.IsTooManyRequests(err) || w.Header().Get("Retry-After") != "" {
+				t.Errorf("the webhook does not ask again in its own time: %v, %s", w.Header(), w.Body)
+			}
+			if got.Message != "Too many requests: too many tokens wait to be verified; ask again (gatehouse explain id-1)" || strings.Contains(w.Body.String(), "authenticated") {
+				t.Errorf("told %s", w.Body)
+			}
+		})
+	}
+}
+
+// errorOf returns what a chain says of a token that each of some says this of.
+func errorOf(said ...error) error {
+	var all []authn.TokenVerifier
+	for _, err := range said {
+		all = append(all, says{err})
+	}
+	_, err := authn.Tokens(all...).VerifyToken(context.Background(), "t", nil)
+	return err
+}
+
+// says refuses every token.
+type says struct{ err error }
+
+func (s says) VerifyToken(context.Context, string, []string) (*authn.Result, error) {
+	return nil, s.err
 }
 
 func TestTokenReview(t *testing.T) {

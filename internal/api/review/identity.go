@@ -3,6 +3,7 @@ package review
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"unicode"
@@ -17,7 +18,10 @@ import (
 
 // tokenReview says whose a token is. Unlike upstream it does not pass the token
 // off as a header, which would be split at white space, and ignores a status
-// that the caller has sent.
+// that the caller has sent; and of a token that nobody got to look at it does not
+// say that it is bad. A 429 has Kubernetes' webhook ask again, five times within
+// some four seconds; with a Retry-After it would be 31 times in the 30 s after
+// which it gives up, and it would log that instead of what it was told.
 func (h *Handler) tokenReview(q Question, review *authenticationv1.TokenReview) error {
 	if review.Spec.Token == "" {
 		return apierrors.NewBadRequest("token is required for TokenReview in authentication")
@@ -32,7 +36,15 @@ func (h *Handler) tokenReview(q Question, review *authenticationv1.TokenReview) 
 		return err
 	}
 	if err != nil {
-		review.Status.Error = h.notAuthenticated(q, review.Spec.Audiences, result, err)
+		throttled := authn.IsThrottled(err)
+		if throttled {
+			q.Code = http.StatusTooManyRequests
+		}
+		id := h.notAuthenticated(q, review.Spec.Audiences, result, err)
+		if throttled {
+			return apierrors.NewTooManyRequestsError(explained("too many tokens wait to be verified; ask again", id))
+		}
+		review.Status.Error = explained(reasonOf(err), id)
 		return nil
 	}
 	review.Status.Authenticated = true
@@ -70,31 +82,34 @@ func (h *Handler) verify(ctx context.Context, client *Client, token string, aske
 	return result, audiences, err
 }
 
-// notAuthenticated keeps why a token does not count, and returns what is told of
-// it. An API server that asks logs that, and nothing else of the answer.
+// notAuthenticated keeps why a token does not count, and returns where.
 func (h *Handler) notAuthenticated(q Question, asked []string, result *authn.Result, err error) string {
 	var whose *identity.Identity
 	if result != nil {
 		whose = result.Identity
 	}
-	id := h.Journal.NotAuthenticated(q, asked, whose, func() []authn.Rung {
+	return h.Journal.NotAuthenticated(q, asked, whose, func() []authn.Rung {
 		if whose == nil {
 			return authn.Ladder(err)
 		}
 		good := authn.Rung{Method: whose.Credential.Method, Source: whose.Credential.Issuer, Found: authn.Accepted}
 		return append([]authn.Rung{good}, authn.Ladder(err)...)
 	})
-	text := err.Error()
+}
+
+// reasonOf returns what is told of a token that does not count. An API server that
+// asks logs that, and nothing else of the answer.
+func reasonOf(err error) string {
 	switch {
 	case errors.Is(err, errSpace):
-		text = errSpace.Error()
+		return errSpace.Error()
 	case errors.Is(err, errNotForClient):
-		text = notForClient
+		return notForClient
 	case errors.Is(err, authn.ErrNoCredential):
 		// Upstream's text for a token that no authenticator recognizes.
-		text = "invalid bearer token"
+		return "invalid bearer token"
 	}
-	return explained(text, id)
+	return err.Error()
 }
 
 // explained returns text with where to ask for more.

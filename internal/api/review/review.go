@@ -65,8 +65,9 @@ type Config struct {
 // A Journal keeps for operators what those who ask are told in one line only. Both
 // methods return the ID that it is found by, or "" where it is not kept.
 type Journal interface {
-	// NotAuthenticated is told of a token that is nobody's, or does not count for
-	// who asks; then whose says whose it is. The ladder, which says what each
+	// NotAuthenticated is told of a token that is nobody's, that nobody got to look
+	// at, or that does not count for who asks; then whose says whose it is. The
+	// ladder, which says what each
 	// authenticator found, may be called until NotAuthenticated returns.
 	NotAuthenticated(q Question, audiences []string, whose *identity.Identity, ladder func() []authn.Rung) (id string)
 	// NotAllowed is told of what somebody may not do, the reason given, and why it
@@ -78,6 +79,8 @@ type Journal interface {
 type Question struct {
 	// Kind is that of the review.
 	Kind string
+	// Code is the status of the answer.
+	Code int
 	W    http.ResponseWriter
 	R    *http.Request
 	// namespace is that of the request, if its kind is namespaced.
@@ -221,7 +224,7 @@ func (h *Handler) create(w http.ResponseWriter, r *http.Request, k *kind, namesp
 	if errs := h.Validate(review); len(errs) > 0 {
 		return apierrors.NewInvalid(k.gvk.GroupKind(), "", errs)
 	}
-	if err := k.answer(Question{k.gvk.Kind, w, r, namespace}, review); err != nil {
+	if err := k.answer(Question{k.gvk.Kind, http.StatusCreated, w, r, namespace}, review); err != nil {
 		return err
 	}
 	review.SetManagedFields(nil)

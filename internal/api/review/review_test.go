@@ -53,6 +53,7 @@ type world struct {
 // A note is what the journal is told of an answer.
 type note struct {
 	kind      string
+	code      int
 	audiences []string
 	whose     string
 	ladder    []authn.Rung
@@ -62,7 +63,7 @@ type note struct {
 }
 
 func (wd *world) NotAuthenticated(q review.Question, audiences []string, whose *identity.Identity, ladder func() []authn.Rung) string {
-	n := note{kind: q.Kind, audiences: audiences, ladder: ladder()}
+	n := note{kind: q.Kind, code: q.Code, audiences: audiences, ladder: ladder()}
 	if whose != nil {
 		n.whose = whose.Name
 	}
