@@ -37,73 +37,70 @@ const (
 // k8s.io/component-helpers/auth/rbac/reconciliation computes when it removes
 // nothing.
 func ReconcileClusterRole(existing, expected *rbacv1.ClusterRole) (*rbacv1.ClusterRole, Action) {
-	if existing == nil {
-		return expected.DeepCopy(), Create
-	}
-	wanted := existing.DeepCopy()
-	mergeMeta(&wanted.ObjectMeta, expected.ObjectMeta)
-	wanted.Rules = addRules(wanted.Rules, expected.Rules)
-	wanted.AggregationRule = addSelectors(wanted.AggregationRule, expected.AggregationRule)
-	return decide(existing, wanted, existing.ObjectMeta, Update)
+	return reconcile(existing, expected, func(wanted *rbacv1.ClusterRole) {
+		wanted.Rules = addRules(wanted.Rules, expected.Rules)
+		wanted.AggregationRule = addSelectors(wanted.AggregationRule, expected.AggregationRule)
+	})
 }
 
 // ReconcileRole is [ReconcileClusterRole] for a Role.
 func ReconcileRole(existing, expected *rbacv1.Role) (*rbacv1.Role, Action) {
-	if existing == nil {
-		return expected.DeepCopy(), Create
-	}
-	wanted := existing.DeepCopy()
-	mergeMeta(&wanted.ObjectMeta, expected.ObjectMeta)
-	wanted.Rules = addRules(wanted.Rules, expected.Rules)
-	return decide(existing, wanted, existing.ObjectMeta, Update)
+	return reconcile(existing, expected, func(wanted *rbacv1.Role) {
+		wanted.Rules = addRules(wanted.Rules, expected.Rules)
+	})
 }
 
 // ReconcileClusterRoleBinding is [ReconcileClusterRole] for a binding, which
 // may have to be recreated.
 func ReconcileClusterRoleBinding(existing, expected *rbacv1.ClusterRoleBinding) (*rbacv1.ClusterRoleBinding, Action) {
-	switch {
-	case existing == nil:
-		return expected.DeepCopy(), Create
-	case existing.RoleRef != expected.RoleRef:
-		return decide(existing, expected.DeepCopy(), existing.ObjectMeta, Recreate)
+	if existing != nil && existing.RoleRef != expected.RoleRef {
+		return decide(existing, expected.DeepCopy(), Recreate)
 	}
-	wanted := existing.DeepCopy()
-	mergeMeta(&wanted.ObjectMeta, expected.ObjectMeta)
-	wanted.Subjects = addSubjects(wanted.Subjects, expected.Subjects)
-	return decide(existing, wanted, existing.ObjectMeta, Update)
+	return reconcile(existing, expected, func(wanted *rbacv1.ClusterRoleBinding) {
+		wanted.Subjects = addSubjects(wanted.Subjects, expected.Subjects)
+	})
 }
 
 // ReconcileRoleBinding is [ReconcileClusterRoleBinding] for a RoleBinding.
 func ReconcileRoleBinding(existing, expected *rbacv1.RoleBinding) (*rbacv1.RoleBinding, Action) {
-	switch {
-	case existing == nil:
-		return expected.DeepCopy(), Create
-	case existing.RoleRef != expected.RoleRef:
-		return decide(existing, expected.DeepCopy(), existing.ObjectMeta, Recreate)
+	if existing != nil && existing.RoleRef != expected.RoleRef {
+		return decide(existing, expected.DeepCopy(), Recreate)
 	}
-	wanted := existing.DeepCopy()
-	mergeMeta(&wanted.ObjectMeta, expected.ObjectMeta)
-	wanted.Subjects = addSubjects(wanted.Subjects, expected.Subjects)
-	return decide(existing, wanted, existing.ObjectMeta, Update)
+	return reconcile(existing, expected, func(wanted *rbacv1.RoleBinding) {
+		wanted.Subjects = addSubjects(wanted.Subjects, expected.Subjects)
+	})
+}
+
+// reconcile is what the four have in common. Add gives a copy of the existing
+// object what it lacks beside labels and annotations.
+func reconcile[T any, P interface {
+	*T
+	object
+}](existing, expected P, add func(wanted P)) (P, Action) {
+	if existing == nil {
+		return expected.DeepCopyObject().(P), Create
+	}
+	wanted := existing.DeepCopyObject().(P)
+	// Those that it has with another value stay: somebody meant them.
+	wanted.SetLabels(merge(wanted.GetLabels(), expected.GetLabels()))
+	wanted.SetAnnotations(merge(wanted.GetAnnotations(), expected.GetAnnotations()))
+	add(wanted)
+	return decide(existing, wanted, Update)
 }
 
 // decide returns wanted and the action, unless there is nothing to do or the
-// existing object, whose metadata is m, does not allow it.
-func decide[T any](existing, wanted *T, m metav1.ObjectMeta, action Action) (*T, Action) {
+// existing object does not allow it.
+func decide[T any, P interface {
+	*T
+	object
+}](existing, wanted P, action Action) (P, Action) {
 	switch {
 	case equality.Semantic.DeepEqual(existing, wanted):
 		return nil, Keep
-	case m.Annotations[rbacv1.AutoUpdateAnnotationKey] == "false":
+	case existing.GetAnnotations()[rbacv1.AutoUpdateAnnotationKey] == "false":
 		return nil, Skip
 	}
 	return wanted, action
-}
-
-// mergeMeta adds labels and annotations that m lacks. Those that m has with
-// another value stay: somebody meant them.
-func mergeMeta(m *metav1.ObjectMeta, expected metav1.ObjectMeta) {
-	m.Labels = merge(m.Labels, expected.Labels)
-	m.Annotations = merge(m.Annotations, expected.Annotations)
 }
 
 func merge(m, expected map[string]string) map[string]string {
