@@ -81,9 +81,10 @@ func (t *Token) open(token string) error {
 	if len(token) > MaxSize {
 		return errors.New("token is longer than 16 KiB")
 	}
+	// From the front, where the standard library looks at many bytes at a time.
 	point := strings.IndexByte(token, '.')
-	last := strings.LastIndexByte(token, '.')
-	if point == last || strings.IndexByte(token[point+1:last], '.') >= 0 {
+	last := point + 1 + strings.IndexByte(token[point+1:], '.')
+	if point < 0 || last <= point || strings.IndexByte(token[last+1:], '.') >= 0 {
 		return errParts
 	}
 	// The text is looked at where it lies; what it stands for is in one buffer.
