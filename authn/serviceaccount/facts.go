@@ -85,16 +85,17 @@ func (t trial) refuse(err error, kind authn.Kind, mend string, last ...authn.Che
 
 // checks are what is compared of the claims, up to the first that is not right.
 func (t trial) checks() []authn.Check {
-	from := authn.Check{What: "issuer (iss)", Got: t.issuer, Want: "one of " + authn.List(t.issuers), OK: true}
-	if t.method == identity.LegacyServiceAccount {
+	by := &t.who.Credential
+	from := authn.Check{What: "issuer (iss)", Got: by.Issuer, Want: "one of " + authn.List(t.issuers), OK: true}
+	if by.Method == identity.LegacyServiceAccount {
 		from.Want = LegacyIssuer
 	}
 	all := []authn.Check{from, {What: "signature", Got: "good", OK: true}, authn.AudienceCheck(t.meant, t.asked)}
-	if t.method != identity.LegacyServiceAccount {
+	if by.Method != identity.LegacyServiceAccount {
 		all = append(all,
 			authn.TimeCheck("not before (nbf)", t.notBefore, t.now, false, leeway),
-			authn.TimeCheck("expiry (exp)", t.expires, t.now, true, leeway),
-			authn.TimeCheck("issued at (iat)", t.issuedAt, t.now, false, leeway))
+			authn.TimeCheck("expiry (exp)", by.ExpiresAt, t.now, true, leeway),
+			authn.TimeCheck("issued at (iat)", by.IssuedAt, t.now, false, leeway))
 	}
 	if i := slices.IndexFunc(all, func(c authn.Check) bool { return !c.OK }); i >= 0 {
 		all = all[:i+1]

@@ -177,7 +177,7 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 	}
 	res, err := v.judge(ctx, c, token, audiences, now)
 	if err != nil {
-		return nil, &authn.Refusal{Method: c.method, Reason: "token of " + c.who.Name, Cause: err, Annotations: res.Annotations}
+		return nil, &authn.Refusal{Method: c.who.Credential.Method, Reason: "token of " + c.who.Name, Cause: err, Annotations: res.Annotations}
 	}
 	return res, nil
 }
@@ -222,11 +222,10 @@ func (v *Verifier) verify(ctx context.Context, t claimed, c *claims) error {
 	if err != nil {
 		return keys.unread(t, err)
 	}
-	if err := c.read(t.payload, t.method); err != nil {
+	if err := c.read(&t, v.audiences); err != nil {
 		return keys.unread(t, err)
 	}
-	c.who.Credential.Digest, c.who.Credential.KeyID = t.Digest(), key.ID
-	c.keys = keys.inForce
+	c.who.Credential.KeyID, c.keys = key.ID, keys.inForce
 	return nil
 }
 
@@ -271,15 +270,15 @@ func (v *Verifier) judge(ctx context.Context, c *claims, token string, asked []s
 	if len(l.res.Audiences) == 0 {
 		return l.res, l.refuse(fmt.Errorf("token audiences %q is invalid for the target audiences %q", meant, asked), authn.WrongAudience, mendMeant)
 	}
-	if c.method == identity.LegacyServiceAccount {
+	if c.who.Credential.Method == identity.LegacyServiceAccount {
 		// Kubernetes looks at no time in these: they have none.
 		return l.res, l.legacy(token)
 	}
 	if err := l.checkTime(); err != nil {
 		return l.res, err
 	}
-	if !c.expires.IsZero() {
-		l.endBy(c.expires.Add(leeway))
+	if end := c.who.Credential.ExpiresAt; !end.IsZero() {
+		l.endBy(end.Add(leeway))
 	}
 	return l.res, l.bound()
 }

@@ -56,6 +56,7 @@ type Token struct {
 	head    string              // the header that Algorithm, KeyID and Type are of
 	decoded []byte              // for one part, or the last two
 	room    [usualClaims]member // for those of one part
+	cuts    Cuts
 }
 
 // Most payloads have no more members than usualClaims in all their objects, and
@@ -133,6 +134,7 @@ func decode(buf, part []byte) ([]byte, error) {
 // tokens have those of the one before.
 func (t *Token) forget() {
 	clear(t.decoded)
+	t.cuts.forget()
 	t.signed, t.last, t.payload, t.signature, t.claims, t.digested = nil, nil, nil, nil, partly{}, false
 }
 
@@ -181,14 +183,19 @@ func (t *Token) readHeader(part []byte) error {
 // not change it.
 func (t *Token) Payload() []byte { return t.payload }
 
+// DigestSize is the length of what [Token.Digest] returns.
+const DigestSize = 2 * sha256.Size
+
 // Digest returns the SHA-256 of what the signature covers, in hexadecimal. Unlike
 // one of the whole token it stays the same if somebody rewrites the signature: of
 // an ECDSA signature (r, s) there is always a second form, (r, n-s).
 func (t *Token) Digest() string {
-	var text [2 * sha256.Size]byte
-	hex.Encode(text[:], t.sum())
-	return string(text[:])
+	var room [DigestSize]byte
+	return string(t.AppendDigest(room[:0]))
 }
+
+// AppendDigest is Digest behind what is in text.
+func (t *Token) AppendDigest(text []byte) []byte { return hex.AppendEncode(text, t.sum()) }
 
 func (t *Token) sum() []byte {
 	if !t.digested {
