@@ -27,9 +27,9 @@ const (
 	staticTarget = 500 * time.Nanosecond
 	// touched is how many places of memory that may be far away a remembered
 	// token leads to: the text of the token, which is 16 lines of the cache but
-	// in a row; the tags and the entries of its bucket; the entry, with the result
-	// and what it rests on; three generations; the identity.
-	touched = 8
+	// in a row; its bucket; the entry, with the result and what it rests on; three
+	// generations; the identity.
+	touched = 7
 )
 
 // growth measures whether a remembered token costs more among many.

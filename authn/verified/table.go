@@ -17,6 +17,7 @@ package verified
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,9 +30,9 @@ type Fresh[T any] interface {
 }
 
 const (
-	// ways is how many entries share a bucket. The tags of eight fill one
-	// cache line, so that a look-up reads three lines, however full it is.
-	ways = 8
+	// ways is how many entries share a bucket: as many as fill one line of the
+	// cache together with their tags.
+	ways = 7
 	// writeLocks is how many writers can be at work at the same time.
 	writeLocks = 64
 )
@@ -55,7 +56,7 @@ type count struct {
 // without its entry or the other way round; the whole digest in the entry,
 // which never changes, settles it.
 type bucket[T any] struct {
-	tags    [ways]atomic.Uint64
+	tags    atomic.Uint64 // a byte for each entry, and one that is always 0
 	entries [ways]atomic.Pointer[Entry[T]]
 }
 
@@ -67,17 +68,14 @@ type Entry[T any] struct {
 	Value T
 }
 
-// NewTable returns an empty table with room for at least size entries, at 16
-// bytes for each room and each entry besides its value.
+// NewTable returns an empty table with room for size entries, or up to six more,
+// at 9 bytes for each room and 16 for each entry besides its value.
 func NewTable[T any, P Fresh[T]](size int) (*Table[T, P], error) {
 	digest, err := newDigester()
 	if err != nil {
 		return nil, err
 	}
-	n := 1
-	for n*ways < size {
-		n *= 2
-	}
+	n := max(1, (size+ways-1)/ways)
 	return &Table[T, P]{digest: digest, buckets: make([]bucket[T], n)}, nil
 }
 
@@ -96,9 +94,24 @@ func (t *Table[T, P]) KeyOfParts(kind string, parts [][]byte) Key {
 	return keyOfParts(t.digest, kind, parts)
 }
 
+// bucket returns where k belongs, and the tag that it has there.
 func (t *Table[T, P]) bucket(k Key) (b *bucket[T], index, tag uint64) {
-	index = binary.LittleEndian.Uint64(k[:8]) & uint64(len(t.buckets)-1)
-	return &t.buckets[index], index, binary.LittleEndian.Uint64(k[8:])
+	index, _ = bits.Mul64(binary.LittleEndian.Uint64(k[:8]), uint64(len(t.buckets)))
+	return &t.buckets[index], index, uint64(k[8] | used)
+}
+
+const (
+	// used is in the tag of every entry, so that none is like that of a free place.
+	used = 0x80
+	// each and tops are the lowest and the highest bit of each byte.
+	each, tops = 0x0101010101010101, used * each
+)
+
+// like returns the highest bit of each byte of tags that is tag, or looks as if it
+// were, which is rare: it stands above one that is.
+func like(tags, tag uint64) uint64 {
+	zero := tags ^ tag*each
+	return (zero - each) &^ zero & tops
 }
 
 // Lookup returns the value that was stored for k, or nil if there is none that is
@@ -108,11 +121,9 @@ func (t *Table[T, P]) Lookup(k Key, now time.Time) P {
 	count := &t.counts[index%writeLocks]
 	// First, because the processor fetches nothing ahead across it.
 	count.lookups.Add(1)
-	for i := range b.tags {
-		if b.tags[i].Load() != tag {
-			continue
-		}
-		if e := b.entries[i].Load(); e != nil && e.key == k && P(&e.Value).Fresh(now) {
+	for found := like(b.tags.Load(), tag); found != 0; found &= found - 1 {
+		e := b.entries[bits.TrailingZeros64(found)/8].Load()
+		if e != nil && e.key == k && P(&e.Value).Fresh(now) {
 			return &e.Value
 		}
 	}
@@ -136,7 +147,7 @@ func (t *Table[T, P]) Keep(k Key, e *Entry[T], now time.Time) P {
 	i := victim[T, P](b, k, now)
 	e.key = k
 	b.entries[i].Store(e)
-	b.tags[i].Store(tag)
+	b.tags.Store(b.tags.Load()&^(0xff<<(8*i)) | tag<<(8*i))
 	return &e.Value
 }
 
