@@ -13,15 +13,30 @@ import (
 
 // Claims are what a verified token says.
 type Claims struct {
-	object compact.Object
+	object *compact.Object
 	// elsewhere is a claim that was kept elsewhere, and has to be the only
-	// member of its object. It is empty if there is none.
-	elsewhere compact.Object
+	// member of its object. It is nil if there is none.
+	elsewhere *compact.Object
 }
 
 // Raw returns the JSON text of a claim, or nil if there is none. The caller must
 // not change it.
-func (c *Claims) Raw(name string) []byte { return c.in(name).Raw(name) }
+func (c *Claims) Raw(name string) []byte {
+	if v := c.find(name); v.There() {
+		return v.Raw()
+	}
+	return nil
+}
+
+// find returns the value of a claim, which is not there if there is none.
+func (c *Claims) find(name string) compact.Value {
+	if c.elsewhere != nil {
+		if v := c.elsewhere.Find(name); v.There() {
+			return v
+		}
+	}
+	return c.object.Find(name)
+}
 
 // All walks over all claims, as names and JSON texts.
 func (c *Claims) All() iter.Seq2[string, []byte] {
@@ -31,15 +46,10 @@ func (c *Claims) All() iter.Seq2[string, []byte] {
 				return
 			}
 		}
-		c.elsewhere.All()(yield)
+		if c.elsewhere != nil {
+			c.elsewhere.All()(yield)
+		}
 	}
-}
-
-func (c *Claims) in(name string) compact.Object {
-	if c.elsewhere.Has(name) {
-		return c.elsewhere
-	}
-	return c.object
 }
 
 var errNoClaim = errors.New("claim not present")
@@ -47,13 +57,15 @@ var errNoClaim = errors.New("claim not present")
 // Text returns a claim that has to be there and to be a string. Null counts as
 // the empty string, as it does in Kubernetes.
 func (c *Claims) Text(name string) (string, error) {
-	switch raw := c.Raw(name); {
-	case raw == nil:
+	v := c.find(name)
+	switch {
+	case !v.There():
 		return "", errNoClaim
-	case string(raw) == "null":
+	case string(v.Raw()) == "null":
 		return "", nil
 	}
-	return c.in(name).String(name)
+	text, err := v.Text()
+	return string(text), err
 }
 
 // Username returns the user name by a claim (Kubernetes' claimMappings.username
@@ -67,8 +79,10 @@ func (c *Claims) Username(claim, prefix string) (string, error) {
 	if name == "" {
 		return "", c.unlike(fmt.Errorf("parse username claims %q: it is empty", claim), authn.Nobody, claim, "a user name")
 	}
-	if verified := c.Raw("email_verified"); claim == "email" && verified != nil && string(verified) != "true" {
-		return "", c.unlike(errors.New("email not verified"), authn.Unsuitable, "email_verified", "true")
+	if claim == "email" {
+		if verified := c.Raw("email_verified"); verified != nil && string(verified) != "true" {
+			return "", c.unlike(errors.New("email not verified"), authn.Unsuitable, "email_verified", "true")
+		}
 	}
 	return prefix + name, nil
 }
@@ -76,16 +90,18 @@ func (c *Claims) Username(claim, prefix string) (string, error) {
 // Groups returns the groups by a claim (Kubernetes' claimMappings.groups with a
 // claim), which may be one string or many, or absent.
 func (c *Claims) Groups(claim, prefix string) ([]string, error) {
-	raw := c.Raw(claim)
-	if raw == nil || string(raw) == "null" {
+	v := c.find(claim)
+	if !v.There() || string(v.Raw()) == "null" {
 		return nil, nil
 	}
-	groups, err := c.in(claim).Strings(claim)
+	groups, err := v.Strings()
 	if err != nil {
 		return nil, fmt.Errorf("parse groups claim %q: %w", claim, err)
 	}
-	for i, g := range groups {
-		groups[i] = prefix + g
+	if prefix != "" {
+		for i, g := range groups {
+			groups[i] = prefix + g
+		}
 	}
 	return groups, nil
 }

@@ -105,7 +105,7 @@ func (f *failures) sweep() {
 // the token that it was in.
 type kept struct {
 	proof proved
-	claim compact.Object
+	claim *compact.Object
 	token identity.Credential
 }
 
@@ -115,7 +115,10 @@ type kept struct {
 // what is fetched is up to Fetch, and only issuers that are configured may
 // vouch for it. However many present the token, it is fetched once at a time, and
 // not again right after that has failed.
-func (i *Issuer) expand(ctx context.Context, t token, c *Claims, other elsewhere, now time.Time) (*kept, error) {
+func (i *Issuer) expand(ctx context.Context, t token, said saying, c *Claims, other elsewhere, now time.Time) (*kept, error) {
+	if !said.elsewhere {
+		return nil, nil
+	}
 	endpoint, accessToken, err := i.whereElse(t.claims)
 	if err != nil {
 		return nil, fmt.Errorf("could not expand distributed claims: %w", err)
@@ -178,11 +181,11 @@ func (i *Issuer) readElsewhere(ctx context.Context, text string, all map[string]
 	if by == nil {
 		return nil, authn.Pass(identity.JWT, unknown(t.issuer))
 	}
-	when, err := trial{i, t, now}.accepts()
+	said, err := trial{i, t, now}.accepts()
 	if err != nil {
 		return nil, err
 	}
-	proof, err := by.prove(ctx, t, when)
+	proof, err := by.prove(ctx, t, said)
 	if err != nil {
 		return nil, err
 	}
@@ -192,11 +195,14 @@ func (i *Issuer) readElsewhere(ctx context.Context, text string, all map[string]
 	if until := now.Add(lookAgain); until.Before(proof.until) {
 		proof.until = until
 	}
-	return &kept{proof, t.claims.Only(i.Distributed), by.credential(t, proof)}, nil
+	claim := t.claims.Only(i.Distributed)
+	found := &kept{proof: proof, claim: &claim}
+	by.vouch(&found.token, t, proof)
+	return found, nil
 }
 
 // whereElse returns where the claim is kept, or "" if it is not kept elsewhere.
-func (i *Issuer) whereElse(o compact.Object) (endpoint, accessToken string, err error) {
+func (i *Issuer) whereElse(o *compact.Object) (endpoint, accessToken string, err error) {
 	names, err := o.Object("_claim_names")
 	if err != nil {
 		return "", "", err

@@ -217,7 +217,7 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 // A token is one whose form is right.
 type token struct {
 	*compact.Token
-	claims compact.Object
+	claims *compact.Object
 	issuer string
 }
 
@@ -245,11 +245,11 @@ func (o opened) read() (token, error) {
 // least is looked at first.
 func (i *Issuer) verify(ctx context.Context, t token, other elsewhere, now time.Time) (*authn.Result, error) {
 	trial := trial{i, t, now}
-	when, err := trial.accepts()
+	said, err := trial.accepts()
 	if err != nil {
 		return nil, err
 	}
-	proof, err := i.prove(ctx, t, when)
+	proof, err := i.prove(ctx, t, said)
 	if err != nil {
 		return nil, trial.unproved(err)
 	}
@@ -259,18 +259,12 @@ func (i *Issuer) verify(ctx context.Context, t token, other elsewhere, now time.
 		rests  [usualRests]authn.Stamp
 		claims Claims
 	}{claims: Claims{object: t.claims}}
-	gathered, err := i.expand(ctx, t, &made.claims, other, now)
+	gathered, err := i.expand(ctx, t, said, &made.claims, other, now)
 	if err != nil {
 		return nil, trial.unnamed(err, authn.Unavailable, mendElsewhere)
 	}
-	who := &identity.Identity{Credential: i.credential(t, proof)}
-	if gathered != nil {
-		who.Credential.Beside = &gathered.token
-	}
-	if id := who.Credential.ID; id != "" {
-		who.Extra = map[string][]string{identity.CredentialIDKey: {id}}
-	}
-	if err := i.Identify(ctx, &made.claims, who); err != nil {
+	who, err := i.name(ctx, t, proof, gathered, &made.claims)
+	if err != nil {
 		return nil, trial.unnamed(err, authn.Unsuitable, mendClaims)
 	}
 	if err := i.checkNames(who); err != nil {
@@ -286,74 +280,36 @@ func (i *Issuer) verify(ctx context.Context, t token, other elsewhere, now time.
 	return res, nil
 }
 
-// dates are when a token was issued, or zero, and when it expires.
-type dates struct{ issued, expires time.Time }
-
-// accepts judges what a token says about itself, in the way of go-oidc.
-func (t trial) accepts() (when dates, err error) {
-	claims, algorithm := t.token.claims, t.token.Algorithm
-	malformed := func(err error) (dates, error) {
-		return when, t.refuse(fmt.Errorf("claim %w", err), authn.Malformed, mendForm, authn.Check{What: "claims", Got: err.Error()})
+// name returns who the claims are about.
+func (i *Issuer) name(ctx context.Context, t token, proof proved, gathered *kept, claims *Claims) (*identity.Identity, error) {
+	made := new(struct { // in one place, as they are of no use without each other
+		identity.Identity
+		id [1]string
+	})
+	who := &made.Identity
+	i.vouch(&who.Credential, t, proof)
+	if gathered != nil {
+		who.Credential.Beside = &gathered.token
 	}
-	if !slices.Contains(t.Algorithms, algorithm) {
-		return when, t.refuse(fmt.Errorf("it is signed with %s, and only %q are accepted", algorithm, t.Algorithms), authn.Unsuitable, mendAlgorithm)
+	if id := who.Credential.ID; id != "" {
+		made.id[0] = id
+		who.Extra = map[string][]string{identity.CredentialIDKey: made.id[:]}
 	}
-	if when.issued, err = checkTypes(claims); err != nil {
-		return malformed(err)
-	}
-	meant, err := claims.HasAny("aud", t.Audiences)
-	if err != nil {
-		return malformed(err)
-	}
-	if !meant {
-		got, _ := claims.Strings("aud")
-		return when, t.refuse(fmt.Errorf("expected audience in %q got %.400q", t.Audiences, got), authn.WrongAudience, mendAudience)
-	}
-	if when.expires, err = claims.Time("exp"); err != nil {
-		return malformed(err)
-	}
-	notBefore, err := claims.Time("nbf")
-	if err != nil {
-		return malformed(err)
-	}
-	switch {
-	case when.expires.IsZero():
-		return when, t.refuse(errors.New("it has no expiry (exp)"), authn.Unsuitable, mendExpiry)
-	case when.expires.Before(t.now):
-		return when, t.refuse(fmt.Errorf("token is expired (Token Expiry: %s)", when.expires.UTC().Format(time.RFC3339)), authn.Expired, mendExpired)
-	case t.now.Add(notBeforeLeeway).Before(notBefore):
-		return when, t.refuse(fmt.Errorf("current time is before the nbf (not before) time: %s", notBefore.UTC().Format(time.RFC3339)), authn.NotYet, mendClock)
-	}
-	return when, nil
+	return who, i.Identify(ctx, claims, who)
 }
 
-// checkTypes refuses claims of an ID token that are of another type than they
-// should be (OpenID Connect Core 1.0 section 2), although nobody looks at them
-// here: who writes such a token means something else by it. It returns the one
-// that is of use.
-func checkTypes(claims compact.Object) (issued time.Time, err error) {
-	for _, name := range []string{"sub", "nonce", "at_hash"} {
-		if raw := claims.Raw(name); raw != nil && raw[0] != '"' && string(raw) != "null" {
-			return time.Time{}, fmt.Errorf("%q is not a string", name)
-		}
+// vouch notes what of a token may be told whose signature is good.
+func (i *Issuer) vouch(c *identity.Credential, t token, by proved) {
+	*c = identity.Credential{
+		Method: identity.JWT, Issuer: i.URL, KeyID: by.key.name, IssuedAt: by.said.issued, ExpiresAt: by.said.expires,
 	}
-	if string(claims.Raw("iat")) == "null" {
-		return time.Time{}, nil
+	var room [compact.DigestSize]byte
+	texts := t.Cuts()
+	texts.Add(&c.Digest, "", t.AppendDigest(room[:0]))
+	if len(by.said.id) > 0 {
+		texts.Add(&c.ID, "JTI=", by.said.id)
 	}
-	return claims.Time("iat")
-}
-
-// credential returns what of a token may be told whose signature is good.
-func (i *Issuer) credential(t token, by proved) identity.Credential {
-	c := identity.Credential{
-		Method: identity.JWT, Issuer: i.URL, Digest: t.Digest(), KeyID: by.key.name,
-		IssuedAt: by.when.issued, ExpiresAt: by.when.expires,
-	}
-	// A jti of another type names nothing; Kubernetes passes over it too.
-	if id, err := t.claims.Text("jti"); err == nil && len(id) > 0 {
-		c.ID = "JTI=" + string(id)
-	}
-	return c
+	texts.Make()
 }
 
 // checkNames refuses names that mean something to Kubernetes itself.

@@ -157,7 +157,7 @@ func (t token) verifiedBy(p *[]*key) (*key, error) {
 // proved says what a verified signature rests on.
 type proved struct {
 	key   *key
-	when  dates
+	said  saying
 	until time.Time
 }
 
@@ -170,8 +170,8 @@ func (p proved) carry(res *authn.Result) {
 }
 
 // prove verifies the signature of a token that was accepted otherwise.
-func (i *Issuer) prove(ctx context.Context, t token, when dates) (proved, error) {
-	until := when.expires
+func (i *Issuer) prove(ctx context.Context, t token, said saying) (proved, error) {
+	until := said.expires
 	if i.Source != nil {
 		good, err := i.Source.Until()
 		if err != nil {
@@ -189,7 +189,7 @@ func (i *Issuer) prove(ctx context.Context, t token, when dates) (proved, error)
 	if err != nil {
 		return proved{}, err
 	}
-	return proved{k, when, until}, nil
+	return proved{k, said, until}, nil
 }
 
 // verifyRenewed looks for a key that the issuer may have published since, and

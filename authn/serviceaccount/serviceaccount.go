@@ -185,7 +185,7 @@ func (v *Verifier) VerifyToken(ctx context.Context, token string, audiences []st
 // A claimed token is one that says that it is ours.
 type claimed struct {
 	*compact.Token
-	payload compact.Object
+	payload *compact.Object
 	issuer  string
 	method  identity.Method
 }

@@ -100,26 +100,24 @@ func (p *partly) rest() (Object, error) {
 	return o, nil
 }
 
-// find returns the index of the member of that name, or -1.
-func (o Object) find(name string) int {
-	for i := 0; i < len(o.members); i += 1 + int(o.members[i].inner) {
-		if is(o.written, &o.members[i], o.text, name) {
-			return i
-		}
+// Find returns the value of the member of that name, which is not there if there
+// is none.
+func (o *Object) Find(name string) Value {
+	v := o.First()
+	for v.There() && !is(o.written, &o.members[v.i], o.text, name) {
+		v = v.Next()
 	}
-	return -1
+	return v
 }
 
-func (o Object) raw(i int) []byte { return o.text[o.members[i].from:o.members[i].to] }
-
 // Has reports whether o has a member of that name.
-func (o Object) Has(name string) bool { return o.find(name) >= 0 }
+func (o Object) Has(name string) bool { return o.Find(name).There() }
 
 // Raw returns the JSON text of the member of that name, or nil if there is none.
 // The caller must not change it.
 func (o Object) Raw(name string) []byte {
-	if i := o.find(name); i >= 0 {
-		return o.raw(i)
+	if v := o.Find(name); v.There() {
+		return v.Raw()
 	}
 	return nil
 }
@@ -137,11 +135,11 @@ func (o Object) All() iter.Seq2[string, []byte] {
 
 // Only returns an object with no member but that of the name.
 func (o Object) Only(name string) Object {
-	i := o.find(name)
-	if i < 0 {
+	v := o.Find(name)
+	if !v.There() {
 		return Object{}
 	}
-	o.members = o.members[i : i+1+int(o.members[i].inner)]
+	o.members = o.members[v.i:v.Next().i]
 	return o
 }
 
@@ -159,8 +157,8 @@ func (o Object) String(name string) (string, error) {
 
 // Text is [Object.String] without a copy. The caller must not change it.
 func (o Object) Text(name string) ([]byte, error) {
-	if i := o.find(name); i >= 0 {
-		return Value{&o, i}.Text()
+	if v := o.Find(name); v.There() {
+		return v.Text()
 	}
 	return nil, nil
 }
@@ -169,8 +167,8 @@ func (o Object) Text(name string) ([]byte, error) {
 // allows for the audience, a single one. It returns none if there is no such
 // member. Anything else is an error.
 func (o Object) Strings(name string) ([]string, error) {
-	if i := o.find(name); i >= 0 {
-		return Value{&o, i}.Strings()
+	if v := o.Find(name); v.There() {
+		return v.Strings()
 	}
 	return nil, nil
 }
@@ -178,8 +176,8 @@ func (o Object) Strings(name string) ([]string, error) {
 // HasAny reports whether one of wanted is among the strings of that name, which
 // are those that [Object.Strings] returns, with the same errors.
 func (o Object) HasAny(name string, wanted []string) (bool, error) {
-	if i := o.find(name); i >= 0 {
-		return Value{&o, i}.HasAny(wanted)
+	if v := o.Find(name); v.There() {
+		return v.HasAny(wanted)
 	}
 	return false, nil
 }
@@ -188,8 +186,8 @@ func (o Object) HasAny(name string, wanted []string) (bool, error) {
 // seconds, or the zero time if there is no such member. Anything but a number
 // between the years 1970 and 9999 is an error.
 func (o Object) Time(name string) (time.Time, error) {
-	if i := o.find(name); i >= 0 {
-		return Value{&o, i}.Time()
+	if v := o.Find(name); v.There() {
+		return v.Time()
 	}
 	return time.Time{}, nil
 }
@@ -197,8 +195,8 @@ func (o Object) Time(name string) (time.Time, error) {
 // Object returns the object of that name, or an empty one if there is no such
 // member. Anything but an object is an error.
 func (o Object) Object(name string) (Object, error) {
-	if i := o.find(name); i >= 0 {
-		return Value{&o, i}.Object()
+	if v := o.Find(name); v.There() {
+		return v.Object()
 	}
 	return Object{}, nil
 }

@@ -101,7 +101,7 @@ func (r *Reading) opened() (*Reading, error) {
 func (r *Reading) Issuer() (string, error) { return r.token.Issuer() }
 
 // All reads the rest. Both results must not be changed.
-func (r *Reading) All() (*Token, Object, error) {
+func (r *Reading) All() (*Token, *Object, error) {
 	if r.err == nil && !r.whole {
 		r.whole = true
 		if r.err = r.token.readSignature(); r.err == nil {
@@ -109,16 +109,16 @@ func (r *Reading) All() (*Token, Object, error) {
 		}
 	}
 	if r.err != nil {
-		return nil, Object{}, r.err
+		return nil, nil, r.err
 	}
-	return &r.token, r.claims, nil
+	return &r.token, &r.claims, nil
 }
 
 // Read is [Open] and [Reading.All] in one.
-func Read(ctx context.Context, text string) (*Token, Object, error) {
+func Read(ctx context.Context, text string) (*Token, *Object, error) {
 	r, err := Open(ctx, text)
 	if err != nil {
-		return nil, Object{}, err
+		return nil, nil, err
 	}
 	return r.All()
 }

@@ -123,7 +123,7 @@ func FuzzOpen(f *testing.F) {
 			if issuer != want || again != want || fmt.Sprint(noIssuer) != fmt.Sprint(wrong) {
 				t.Errorf("%q: issuer %q, then %q, %v, but at once %q, %v", text, issuer, again, noIssuer, want, wrong)
 			}
-			if a, b := all(got), all(claims); !slices.Equal(a, b) {
+			if a, b := all(*got), all(claims); !slices.Equal(a, b) {
 				t.Errorf("%q: %q, but at once %q", text, a, b)
 			}
 			if token.Algorithm != whole.Algorithm || token.KeyID != whole.KeyID || token.Type != whole.Type || token.Digest() != whole.Digest() {
@@ -152,7 +152,7 @@ func told(ctx context.Context, text string) string {
 	}
 	issuer, err := token.Issuer()
 	said := []string{token.Algorithm, token.KeyID, token.Type, issuer, fmt.Sprint(err), string(token.Payload()), token.Digest()}
-	return fmt.Sprintf("%q", append(said, all(claims)...))
+	return fmt.Sprintf("%q", append(said, all(*claims)...))
 }
 
 // A text that was released is not in memory any more, where it could be taken for

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// A Value is that of one member of an object.
+// A Value is that of one member of an object. Only whether it is there may be asked
+// of one that is not.
 type Value struct {
 	of *Object
 	i  int
@@ -27,7 +28,10 @@ func (v Value) Name() []byte { return v.of.name(v.i) }
 func (v Value) is(what string) error { return fmt.Errorf("%q is %s", string(v.Name()), what) }
 
 // Raw returns the JSON text. The caller must not change it.
-func (v Value) Raw() []byte { return v.of.raw(v.i) }
+func (v Value) Raw() []byte {
+	m := &v.of.members[v.i]
+	return v.of.text[m.from:m.to]
+}
 
 // Text returns what a string stands for. The caller must not change it. Anything
 // but a string is an error, null too.
@@ -147,6 +151,6 @@ func (v Value) Object() (Object, error) {
 	if v.Raw()[0] != '{' {
 		return Object{}, v.is("not an object")
 	}
-	o.members = o.members[v.i+1 : v.i+1+int(o.members[v.i].inner)]
+	o.members = o.members[v.i+1 : v.Next().i]
 	return o, nil
 }
