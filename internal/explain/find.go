@@ -119,7 +119,7 @@ func (b *Book) left(ctx context.Context) (Lost, error) {
 
 // absence says what it means that there is no record.
 func absence(name string, lost Lost, life time.Duration) string {
-	const usual = "records are kept for %s, and only of requests that were answered with 401 or 403, with 503 because nobody could look at the credential, or with 400 because of headers of impersonation, and of reviews that said no"
+	const usual = "records are kept for %s, and only of requests that were answered with 401 or 403, with 503, or 429 to a review, because nobody could look at the credential, or with 400 because of headers of impersonation, and of reviews that said no"
 	if allLost(&lost) == 0 {
 		return fmt.Sprintf("there is no record of %q: "+usual+"; in that time none was left out", name, life)
 	}
