@@ -48,23 +48,13 @@ func TestThrottledTokenReview(t *testing.T) {
 	p.Lock()
 	p.Keys = append(p.Keys, oidc.NewKey(t, "new", "ES256"))
 	p.Unlock()
-	tokens := make([]string, 257) // one more than may wait
+	tokens := make([]string, 280) // 256 may wait
 	for i := range tokens {
 		tokens[i] = p.Token(t, "api", map[string]any{"jti": fmt.Sprint(i)})
 	}
 	p.Lock()
 	p.Answer = func(http.ResponseWriter, *http.Request) bool { <-shown; return false }
 	p.Unlock()
-	full := make(chan struct{}, len(tokens))
-	var crowd sync.WaitGroup
-	for _, token := range tokens {
-		crowd.Go(func() {
-			if w.version(t, token) == http.StatusServiceUnavailable {
-				full <- struct{}{}
-			}
-		})
-	}
-	<-full
 
 	config, err := webhook.LoadKubeconfig(w.printed(t)["authentication-token-webhook-config-file"], nil)
 	check(t, err)
@@ -77,6 +67,17 @@ func TestThrottledTokenReview(t *testing.T) {
 	})
 	a, err := tokenwebhook.New(config, "v1", authenticator.Audiences{"api"}, *tokenwebhook.DefaultRetryBackoff())
 	check(t, err)
+
+	full := make(chan struct{}, len(tokens))
+	var crowd sync.WaitGroup
+	for _, token := range tokens {
+		crowd.Go(func() {
+			if w.version(t, token) == http.StatusServiceUnavailable {
+				full <- struct{}{}
+			}
+		})
+	}
+	<-full
 	res, ok, err := a.AuthenticateToken(t.Context(), tokens[0])
 	if err != nil || !ok || res.User.GetName() != "jane" {
 		t.Errorf("a good token that was not looked at at once: %+v, %v, %v", res, ok, err)
