@@ -54,6 +54,28 @@ func (n *Near) String() string {
 // maxListed is how many values of a rule a sentence names.
 const maxListed = 12
 
+// A Role is one that would allow a request if it were bound to its user: a
+// ClusterRole, or a Role in the namespace that the request is about.
+type Role struct{ Kind, Name string }
+
+// A RoleFinder is an authorizer that may decide by roles.
+type RoleFinder interface {
+	// Roles returns at most so many roles that would allow a request if they were
+	// bound to its user, and whether it decides by roles at all. It may look at all
+	// roles, and is not for the way of a request.
+	Roles(a *Attributes, most int) (roles []Role, ok bool)
+}
+
+// Roles returns those of the first member that decides by roles.
+func (c *Chain) Roles(a *Attributes, most int) (roles []Role, ok bool) {
+	for _, m := range c.rest {
+		if finder, is := m.Authorizer.(RoleFinder); is && !ok {
+			roles, ok = finder.Roles(a, most)
+		}
+	}
+	return roles, ok
+}
+
 // A NearFinder is an authorizer that knows rules which nearly allow a request.
 type NearFinder interface {
 	// Nearest returns at most so many rules, the likeliest first. It may look at

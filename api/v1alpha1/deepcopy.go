@@ -186,6 +186,7 @@ func (a *ExplanationAuthorization) detach() {
 	for i := range a.Nearest {
 		a.Nearest[i].Has = slices.Clone(a.Nearest[i].Has)
 	}
+	a.Roles = slices.Clone(a.Roles)
 	a.Instead = slices.Clone(a.Instead)
 	for i := range a.Instead {
 		a.Instead[i].detach()

@@ -182,6 +182,13 @@ type ExplanationAuthorization struct {
 	// Nearest are rules that allow it but for one thing, as they are now.
 	// +listType=atomic
 	Nearest []ExplanationNearest `json:"nearest,omitempty"`
+	// Roles would allow it if they were bound to the user, as they are now, those
+	// first that allow the least. Roles that are made for a part of the system, and
+	// those that allow everything, are not among them.
+	// +listType=atomic
+	Roles []ExplanationRole `json:"roles,omitempty"`
+	// Rule is what a role needs to allow it and nothing else.
+	Rule string `json:"rule,omitempty"`
 	// Instead are what would have done instead, and was denied too: there is more
 	// than one way to be allowed to act as somebody.
 	// +listType=atomic
@@ -248,6 +255,15 @@ type ExplanationNearest struct {
 	Wants string `json:"wants"`
 	// Sentence says all that.
 	Sentence string `json:"sentence"`
+}
+
+// An ExplanationRole is a role that would allow a request if it were bound to the
+// user.
+type ExplanationRole struct {
+	// Role is what to bind, such as ClusterRole "view".
+	Role string `json:"role"`
+	// Command binds it to the user, where the request is made.
+	Command string `json:"command"`
 }
 
 // An ExplanationLost counts refusals of which there is no record.

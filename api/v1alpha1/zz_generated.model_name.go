@@ -81,6 +81,11 @@ func (in ExplanationReview) OpenAPIModelName() string {
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ExplanationRole) OpenAPIModelName() string {
+	return "dev.gatehouse.v1alpha1.ExplanationRole"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ExplanationRung) OpenAPIModelName() string {
 	return "dev.gatehouse.v1alpha1.ExplanationRung"
 }

@@ -171,6 +171,11 @@ func (l *Live) Nearest(a *authz.Attributes, most int) []authz.Near {
 	return l.current.Load().chain.Nearest(a, most)
 }
 
+// Roles implements [authz.RoleFinder].
+func (l *Live) Roles(a *authz.Attributes, most int) ([]authz.Role, bool) {
+	return l.current.Load().chain.Roles(a, most)
+}
+
 // Uses reports whether an authorizer of that type is in force. It stays so.
 func (l *Live) Uses(kind string) bool { return slices.Contains(l.current.Load().doc.Types(), kind) }
 
@@ -365,4 +370,12 @@ func (c *counted) Nearest(a *authz.Attributes, most int) []authz.Near {
 		return finder.Nearest(a, most)
 	}
 	return nil
+}
+
+// Roles implements [authz.RoleFinder].
+func (c *counted) Roles(a *authz.Attributes, most int) ([]authz.Role, bool) {
+	if finder, ok := c.Member.(authz.RoleFinder); ok {
+		return finder.Roles(a, most)
+	}
+	return nil, false
 }

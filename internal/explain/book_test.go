@@ -367,6 +367,13 @@ func (r rules) Nearest(a *authz.Attributes, _ int) []authz.Near {
 	return []authz.Near{{Binding: "b", Role: "r", Subject: "s", Differs: authz.ByVerb, Has: []string{"get"}, Wants: a.Verb}}
 }
 
+func (r rules) Roles(a *authz.Attributes, _ int) ([]authz.Role, bool) {
+	if a.Verb == "post" {
+		return nil, false
+	}
+	return []authz.Role{{Kind: "ClusterRole", Name: "getter"}}, true
+}
+
 // A denial to an API server is looked at again by what API servers are told, and
 // shows the rules that nearly allow it.
 func TestReviewAsOfNow(t *testing.T) {
@@ -379,17 +386,21 @@ func TestReviewAsOfNow(t *testing.T) {
 	for _, tt := range []struct {
 		name, id, now string
 		nearest       int
+		roles         string
 	}{
-		{"a verb too many", ask("jane", "post", "dev"), "denied", 1},
-		{"nothing near", ask("jane", "post", "ops"), "denied", 0},
-		{"revoked", ask("joe", "get", "dev"), "denied", 1},
-		{"since then", ask("jane", "get", "dev"), "allowed", 0},
+		{"a verb too many", ask("jane", "post", "dev"), "denied", 1, "[]"},
+		{"nothing near", ask("jane", "post", "ops"), "denied", 0, "[]"},
+		{"a role for it", ask("jane", "get", "ops"), "denied", 0,
+			`[{ClusterRole "getter" kubectl create clusterrolebinding jane-getter --clusterrole=getter --user=jane}]`},
+		{"revoked", ask("joe", "get", "dev"), "denied", 1, "[]"},
+		{"nobody", ask(identity.Anonymous, "get", "ops"), "denied", 0, "[]"},
+		{"since then", ask("jane", "get", "dev"), "allowed", 0, "[]"},
 	} {
 		found, err := e.Find(t.Context(), tt.id)
 		if err != nil || len(found.Status.Requests) != 1 {
 			t.Fatal(found, err)
 		}
-		if a := found.Status.Requests[0].Authorization; a.Now != tt.now || len(a.Nearest) != tt.nearest {
+		if a := found.Status.Requests[0].Authorization; a.Now != tt.now || len(a.Nearest) != tt.nearest || fmt.Sprint(a.Roles) != tt.roles {
 			t.Errorf("%s: %+v", tt.name, a)
 		}
 	}

@@ -54,6 +54,8 @@ type (
 	Asked = v1alpha1.ExplanationAsked
 	// Nearest is a rule and, in a sentence, what is different.
 	Nearest = v1alpha1.ExplanationNearest
+	// Role is what would allow it, and how it is bound.
+	Role = v1alpha1.ExplanationRole
 	// Lost counts refusals of which there is no record.
 	Lost = v1alpha1.ExplanationLost
 )

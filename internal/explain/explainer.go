@@ -24,6 +24,8 @@ import (
 const (
 	// maxNearest is how many rules are shown that nearly allow a request.
 	maxNearest = 5
+	// maxRoles is how many roles are shown that would allow it.
+	maxRoles = 3
 	// tryTimeout bounds how long a credential is judged: the store may be slow.
 	tryTimeout = 10 * time.Second
 	// maxPEM and maxHeader bound what is asked about, in bytes.
@@ -52,10 +54,12 @@ type Explainer struct {
 	Attributes func(*http.Request) (authz.Attributes, error)
 }
 
-// An Authorizer decides, and knows the rules that nearly allow.
+// An Authorizer decides, and knows the rules that nearly allow, and the roles that
+// would, if it decides by roles.
 type Authorizer interface {
 	authz.Authorizer
 	authz.NearFinder
+	authz.RoleFinder
 }
 
 // Impersonation decides who may act as whom: see [impersonation.Checker].
@@ -133,7 +137,7 @@ func (e *Explainer) now(ctx context.Context, decides authz.Authorizer, user *Use
 		of.Now = "undecided: " + err.Error()
 	default:
 		of.Now = "denied"
-		of.Nearest = e.nearest(a)
+		e.mend(of, a, answer)
 	}
 	if user.MoreGroups > 0 {
 		of.Now += fmt.Sprintf(" (judged without %d of the groups, which were not recorded)", user.MoreGroups)
@@ -152,12 +156,24 @@ func (e *Explainer) register(ctx context.Context, r *Request) {
 	r.User = &user
 }
 
-func (e *Explainer) nearest(a *authz.Attributes) []Nearest {
-	var all []Nearest
+// mend adds to a denial the rules that nearly allow it and, unless somebody was told
+// to deny it, the roles that would.
+func (e *Explainer) mend(of *Authorization, a *authz.Attributes, answer authz.Answer) {
 	for _, n := range e.Authorizer.Nearest(a, maxNearest) {
-		all = append(all, nearestOf(&n))
+		of.Nearest = append(of.Nearest, nearestOf(&n))
 	}
-	return all
+	subject, ok := subjectOf(a.User)
+	if !ok || answer.Verdict == authz.Deny {
+		return
+	}
+	roles, ok := e.Authorizer.Roles(a, maxRoles)
+	if !ok {
+		return
+	}
+	for _, r := range roles {
+		of.Roles = append(of.Roles, Role{Role: fmt.Sprintf("%s %q", r.Kind, r.Name), Command: bind(&r, a, subject)})
+	}
+	of.Rule = ruleFor(a)
 }
 
 // Try says what would be answered to a credential, and to the request that it
@@ -238,7 +254,8 @@ func (e *Explainer) proceed(ctx context.Context, out *Request, h http.Header, a 
 func (e *Explainer) refuseToAct(out *Request, refusal *impersonation.Refusal) {
 	out.Code = http.StatusForbidden
 	for i, l := range Lacking(refusal) {
-		lack := Authorization{Asked: askedOf(l.Asked), Reason: l.Reason, Nearest: e.nearest(l.Asked)}
+		lack := Authorization{Asked: askedOf(l.Asked), Reason: l.Reason}
+		e.mend(&lack, l.Asked, authz.Answer{})
 		if i > 0 {
 			out.Authorization.Instead = append(out.Authorization.Instead, lack)
 			continue
@@ -260,7 +277,8 @@ func (e *Explainer) decide(ctx context.Context, r *Request, a *authz.Attributes,
 	case err != nil:
 		r.Code, r.Authorization.Error = http.StatusInternalServerError, err.Error()
 	default:
-		r.Code, r.Authorization.Nearest = http.StatusForbidden, e.nearest(a)
+		r.Code = http.StatusForbidden
+		e.mend(r.Authorization, a, answer)
 	}
 }
 

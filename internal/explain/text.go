@@ -191,6 +191,16 @@ func (p *Page) authorization(a *Authorization) {
 	for i := range a.Nearest {
 		p.line("    - %s", a.Nearest[i].Sentence)
 	}
+	if len(a.Roles) > 0 {
+		p.line("  roles that would allow it, the narrowest first:")
+	}
+	for _, r := range a.Roles {
+		p.line("    - %s: %s", r.Role, r.Command)
+	}
+	if a.Rule != "" && len(a.Roles) == 0 {
+		p.line("  no role would allow it but those of the system, and of everything: make one with the rule")
+		p.line("    - %s", a.Rule)
+	}
 	for i := range a.Instead {
 		p.line("  or, instead of that,")
 		p.authorization(&a.Instead[i])

@@ -18,7 +18,9 @@ func TestPage(t *testing.T) {
 		}},
 		{Code: 403, User: &User{Username: "jane", Groups: []string{"dev"}, MoreGroups: 3}, Authorization: &Authorization{
 			Asked: Asked{Verb: "get", Resource: "pods", Subresource: "log", Name: "p", Namespace: "x"}, Reason: "RBAC: no",
-			Nearest: []Nearest{{Differs: "verb", Sentence: "a rule is near"}},
+			Nearest: []Nearest{{Differs: "verb", Sentence: "a rule is near"}}, Rule: "{a rule}",
+			Roles:   []Role{{Role: `Role "view"`, Command: "bind it"}, {Role: `ClusterRole "edit"`, Command: "or that"}},
+			Instead: []Authorization{{Asked: Asked{Verb: "get", Path: "/x"}, Rule: "{its rule}"}},
 		}},
 	})
 	e.Status.More, e.Status.KeptFor, e.Status.NotRecorded = 7, "1h0m0s", &Lost{PeerLimit: 2}
@@ -45,6 +47,13 @@ what the caller may do
   ✗ get pods/log p in namespace x: denied, because RBAC: no
   nearest rules, as of now:
     - a rule is near
+  roles that would allow it, the narrowest first:
+    - Role "view": bind it
+    - ClusterRole "edit": or that
+  or, instead of that,
+  ✗ get /x: denied
+  no role would allow it but those of the system, and of everything: make one with the rule
+    - {its rule}
 
 the answer would be 403
 

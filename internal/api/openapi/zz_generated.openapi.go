@@ -40,6 +40,7 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		v1alpha1.ExplanationNearest{}.OpenAPIModelName():                       schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationNearest(ref),
 		v1alpha1.ExplanationRequest{}.OpenAPIModelName():                       schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationRequest(ref),
 		v1alpha1.ExplanationReview{}.OpenAPIModelName():                        schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationReview(ref),
+		v1alpha1.ExplanationRole{}.OpenAPIModelName():                          schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationRole(ref),
 		v1alpha1.ExplanationRung{}.OpenAPIModelName():                          schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationRung(ref),
 		v1alpha1.ExplanationSpec{}.OpenAPIModelName():                          schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationSpec(ref),
 		v1alpha1.ExplanationStatus{}.OpenAPIModelName():                        schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationStatus(ref),
@@ -1011,6 +1012,31 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationAuthorization(ref com
 							},
 						},
 					},
+					"roles": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "Roles would allow it if they were bound to the user, as they are now, those first that allow the least. Roles that are made for a part of the system, and those that allow everything, are not among them.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1alpha1.ExplanationRole{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+					"rule": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Rule is what a role needs to allow it and nothing else.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
 					"instead": {
 						VendorExtensible: spec.VendorExtensible{
 							Extensions: spec.Extensions{
@@ -1034,7 +1060,7 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationAuthorization(ref com
 			},
 		},
 		Dependencies: []string{
-			v1alpha1.ExplanationAsked{}.OpenAPIModelName(), v1alpha1.ExplanationAuthorization{}.OpenAPIModelName(), v1alpha1.ExplanationNearest{}.OpenAPIModelName()},
+			v1alpha1.ExplanationAsked{}.OpenAPIModelName(), v1alpha1.ExplanationAuthorization{}.OpenAPIModelName(), v1alpha1.ExplanationNearest{}.OpenAPIModelName(), v1alpha1.ExplanationRole{}.OpenAPIModelName()},
 	}
 }
 
@@ -1353,6 +1379,36 @@ func schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationReview(ref common.Ref
 					},
 				},
 				Required: []string{"kind", "asker"},
+			},
+		},
+	}
+}
+
+func schema_gatehousedev_gatehouse_api_v1alpha1_ExplanationRole(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "An ExplanationRole is a role that would allow a request if it were bound to the user.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"role": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Role is what to bind, such as ClusterRole \"view\".",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"command": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Command binds it to the user, where the request is made.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"role", "command"},
 			},
 		},
 	}
