@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatehouse.dev/gatehouse/internal/config"
+	"gatehouse.dev/gatehouse/internal/config/strictyaml"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -73,10 +74,16 @@ func noCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
+	mend := cmd.CommandPath() + " --help lists the commands"
+	var names []string
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
+	}
+	if near := strictyaml.Nearest(args[0], names); near != "" {
+		mend = fmt.Sprintf("did you mean %s %s? %s", cmd.CommandPath(), near, mend)
+	}
 	return usageError{&config.Problem{
-		Where: cmd.CommandPath(),
-		What:  fmt.Sprintf("there is no command %q", args[0]),
-		Mend:  fmt.Sprintf("%s --help lists the commands", cmd.CommandPath()),
+		Where: cmd.CommandPath(), What: fmt.Sprintf("there is no command %q", args[0]), Mend: mend,
 	}}
 }
 
