@@ -303,13 +303,14 @@ func (i *Issuer) vouch(c *identity.Credential, t token, by proved) {
 	*c = identity.Credential{
 		Method: identity.JWT, Issuer: i.URL, KeyID: by.key.name, IssuedAt: by.said.issued, ExpiresAt: by.said.expires,
 	}
+	const prefix = "JTI="
 	var room [compact.DigestSize]byte
-	texts := t.Cuts()
-	texts.Add(&c.Digest, "", t.AppendDigest(room[:0]))
+	var texts compact.Cuts
+	texts.Grow(len(room) + len(prefix) + len(by.said.id))
+	c.Digest = texts.Add("", t.AppendDigest(room[:0]))
 	if len(by.said.id) > 0 {
-		texts.Add(&c.ID, "JTI=", by.said.id)
+		c.ID = texts.Add(prefix, by.said.id)
 	}
-	texts.Make()
 }
 
 // checkNames refuses names that mean something to Kubernetes itself.

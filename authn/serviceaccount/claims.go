@@ -51,7 +51,7 @@ func (c *claims) settle() error {
 	}
 	for _, name := range []string{c.namespace, c.account.name} {
 		// Names of objects have neither; with them, two pairs could be one.
-		if name == "" || strings.ContainsAny(name, ":/") {
+		if name == "" || strings.IndexByte(name, ':') >= 0 || strings.IndexByte(name, '/') >= 0 {
 			return errors.New("the claims do not name a service account")
 		}
 	}

@@ -15,21 +15,21 @@ import (
 type reader struct {
 	*claims
 	usual []string // the audiences of the server
-	cuts  *compact.Cuts
+	cuts  compact.Cuts
 }
 
 // read reads the payload of a token, whose signature was verified.
 func (c *claims) read(t *claimed, audiences []string) error {
 	c.who.Credential.Method, c.who.Credential.Issuer = t.method, t.issuer
-	r := reader{claims: c, usual: audiences, cuts: t.Cuts()}
+	r := reader{claims: c, usual: audiences}
 	var room [compact.DigestSize]byte
-	r.cuts.Add(&c.who.Credential.Digest, "", t.AppendDigest(room[:0]))
+	r.cuts.Grow(len(room) + len(t.Payload())/2) // which is enough but for the longest names
+	c.who.Credential.Digest = r.cuts.Add("", t.AppendDigest(room[:0]))
 	for v := t.payload.First(); v.There(); v = v.Next() {
 		if err := r.claim(v); err != nil {
 			return fmt.Errorf("claim %w", err)
 		}
 	}
-	r.cuts.Make()
 	c.namespace = strings.TrimPrefix(c.group, identity.ServiceAccountGroupPrefix)
 	return c.settle()
 }
@@ -81,11 +81,11 @@ func (r *reader) legacy(v compact.Value) error {
 // bound reads the private claims of a bound token. A binding that is not
 // understood is a binding that would not be checked, so it is refused.
 func (r *reader) bound(v compact.Value) error {
-	private, err := v.Object()
+	v, err := v.Inner()
 	if err != nil {
 		return err
 	}
-	for v := private.First(); v.There(); v = v.Next() {
+	for ; v.There(); v = v.Next() {
 		switch string(v.Name()) {
 		case "namespace":
 			err = r.text(&r.group, identity.ServiceAccountGroupPrefix, v)
@@ -112,11 +112,11 @@ func (r *reader) bound(v compact.Value) error {
 // ref reads the reference to an object.
 func (r *reader) ref(to *ref, v compact.Value) error {
 	to.there = true
-	names, err := v.Object()
+	v, err := v.Inner()
 	if err != nil {
 		return err
 	}
-	for v := names.First(); v.There(); v = v.Next() {
+	for ; v.There(); v = v.Next() {
 		switch string(v.Name()) {
 		case "name":
 			err = r.text(&to.name, "", v)
@@ -134,7 +134,7 @@ func (r *reader) ref(to *ref, v compact.Value) error {
 func (r *reader) text(into *string, prefix string, v compact.Value) error {
 	text, err := v.Text()
 	if len(text) > 0 {
-		r.cuts.Add(into, prefix, text)
+		*into = r.cuts.Add(prefix, text)
 	}
 	return err
 }

@@ -16,7 +16,6 @@
 package compact
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -56,7 +55,6 @@ type Token struct {
 	head    string              // the header that Algorithm, KeyID and Type are of
 	decoded []byte              // for one part, or the last two
 	room    [usualClaims]member // for those of one part
-	cuts    Cuts
 }
 
 // Most payloads have no more members than usualClaims in all their objects, and
@@ -117,15 +115,16 @@ func (t *Token) readSignature() error {
 }
 
 // decode appends to buf what part stands for and returns that. The standard
-// library's decoder skips line breaks, which would give one token many forms, so
-// they are looked for first.
+// library's decoder skips line breaks, which would give one token many forms: what
+// has one stands for less than its length says, or has a length that nothing has.
 func decode(buf, part []byte) ([]byte, error) {
-	if bytes.IndexByte(part, '\n') >= 0 || bytes.IndexByte(part, '\r') >= 0 {
-		return nil, errors.New("not base64url: line break")
-	}
-	all, err := base64.RawURLEncoding.Strict().AppendDecode(buf, part)
+	encoding := base64.RawURLEncoding.Strict()
+	all, err := encoding.AppendDecode(buf, part)
 	if err != nil {
 		return nil, errors.New("not canonical unpadded base64url")
+	}
+	if len(all)-len(buf) != encoding.DecodedLen(len(part)) || len(part)%4 == 1 {
+		return nil, errors.New("not base64url: line break")
 	}
 	return all[len(buf):len(all):len(all)], nil
 }
@@ -134,7 +133,6 @@ func decode(buf, part []byte) ([]byte, error) {
 // tokens have those of the one before.
 func (t *Token) forget() {
 	clear(t.decoded)
-	t.cuts.forget()
 	t.signed, t.last, t.payload, t.signature, t.claims, t.digested = nil, nil, nil, nil, partly{}, false
 }
 

@@ -123,6 +123,25 @@ func TestForm(t *testing.T) {
 	}
 }
 
+// The standard library's decoder skips line breaks, however many there are.
+func TestNoLineBreakIsSkipped(t *testing.T) {
+	key := newEC(t, elliptic.P256())
+	for spaces := range 4 { // so that the parts have all lengths
+		good := sign256(t, key, `{"alg":"ES256"}`+strings.Repeat(" ", spaces), `{"a":1}`+strings.Repeat(" ", spaces))
+		if _, err := compact.Parse(good); err != nil {
+			t.Fatal(err)
+		}
+		for at := range len(good) + 1 {
+			for n := 1; n < 9; n++ {
+				broken := good[:at] + strings.Repeat("\r\n", n)[n%2:][:n] + good[at:]
+				if _, err := compact.Parse(broken); err == nil || !strings.HasSuffix(err.Error(), "line break") {
+					t.Errorf("%q: %v", broken, err)
+				}
+			}
+		}
+	}
+}
+
 // No prefix, suffix or flip of one bit of a token is accepted (CVE-2026-27840:
 // a truncated token was).
 func TestNothingNearATokenIsAccepted(t *testing.T) {

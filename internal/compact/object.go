@@ -139,14 +139,14 @@ func (o Object) Only(name string) Object {
 	if !v.There() {
 		return Object{}
 	}
-	o.members = o.members[v.i:v.Next().i]
+	o.members = o.members[v.i:v.behind()]
 	return o
 }
 
 // First returns the value of the first member, with which a walk over all begins:
 //
 //	for v := o.First(); v.There(); v = v.Next() {
-func (o *Object) First() Value { return Value{o, 0} }
+func (o *Object) First() Value { return Value{o, 0, len(o.members)} }
 
 // String returns the string of that name, or "" if there is no such member.
 // Anything but a string is an error, null too.

@@ -11,15 +11,18 @@ import (
 // A Value is that of one member of an object. Only whether it is there may be asked
 // of one that is not.
 type Value struct {
-	of *Object
-	i  int
+	of     *Object
+	i, end int // where it is among the members, and where the walk ends
 }
 
 // There reports whether there is such a member, or the walk has come to an end.
-func (v Value) There() bool { return v.i < len(v.of.members) }
+func (v Value) There() bool { return v.i < v.end }
 
 // Next returns the value of the member behind that one.
-func (v Value) Next() Value { return Value{v.of, v.i + 1 + int(v.of.members[v.i].inner)} }
+func (v Value) Next() Value { return Value{v.of, v.behind(), v.end} }
+
+// behind returns where the members of the value itself end.
+func (v Value) behind() int { return v.i + 1 + int(v.of.members[v.i].inner) }
 
 // Name returns the name of the member. The caller must not change it.
 func (v Value) Name() []byte { return v.of.name(v.i) }
@@ -147,10 +150,20 @@ func wholeNumber(text []byte) (n int64, ok bool) {
 
 // Object returns an object. Anything else is an error.
 func (v Value) Object() (Object, error) {
-	o := *v.of
-	if v.Raw()[0] != '{' {
-		return Object{}, v.is("not an object")
+	first, err := v.Inner()
+	if err != nil {
+		return Object{}, err
 	}
-	o.members = o.members[v.i+1 : v.Next().i]
+	o := *v.of
+	o.members = o.members[first.i:first.end]
 	return o, nil
+}
+
+// Inner returns the value of the first member of an object, as [Object.First] does.
+// Anything else is an error.
+func (v Value) Inner() (Value, error) {
+	if v.Raw()[0] != '{' {
+		return Value{}, v.is("not an object")
+	}
+	return Value{v.of, v.i + 1, v.behind()}, nil
 }
