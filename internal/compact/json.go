@@ -82,36 +82,42 @@ func (s *scanner) object(depth int) error {
 	if depth > maxDepth {
 		return s.fail("too deep")
 	}
-	first := len(s.members)
+	o := opened{first: len(s.members)}
 	s.at++
-	for n := 0; ; n++ {
-		if more, err := s.member(first, n, depth); err != nil {
+	for {
+		if more, err := s.member(&o, depth); err != nil {
 			return err
 		} else if !more {
 			break
 		}
 	}
 	if s.arrays > 0 {
-		s.members = s.members[:first]
+		s.members = s.members[:o.first]
 	}
 	return nil
 }
 
-// member reads one more member of an object at depth, or the end of it. The n
-// members before it begin at s.members[first].
-func (s *scanner) member(first, n, depth int) (more bool, err error) {
+// An opened object is one whose members are being read.
+type opened struct {
+	first int    // of the members of all objects
+	n     int    // how many it has so far
+	seen  uint64 // the sketches of their names
+}
+
+// member reads one more member of an object at depth, or the end of it.
+func (s *scanner) member(o *opened, depth int) (more bool, err error) {
 	if s.space(); s.peek() == '}' {
 		s.at++
 		return false, nil
 	}
-	if n > 0 {
+	if o.n > 0 {
 		if s.peek() != ',' {
 			return false, s.fail("no comma or closing brace")
 		}
 		s.at++
 		s.space()
 	}
-	if err := s.name(first, n); err != nil {
+	if err := s.name(o); err != nil {
 		return false, err
 	}
 	here, from := len(s.members)-1, s.at
@@ -123,9 +129,8 @@ func (s *scanner) member(first, n, depth int) (more bool, err error) {
 	return true, nil
 }
 
-// name reads the name of a member, the colon, and the space around it. The n
-// members of the same object before it begin at s.members[first].
-func (s *scanner) name(first, n int) error {
+// name reads the name of a member, the colon, and the space around it.
+func (s *scanner) name(o *opened) error {
 	if s.peek() != '"' {
 		return s.fail("no name")
 	}
@@ -140,21 +145,34 @@ func (s *scanner) name(first, n int) error {
 		m.escaped = uint32(len(s.written))
 	}
 	name := s.written.of(&m, s.text)
-	for i := first; i < len(s.members); i += 1 + int(s.members[i].inner) {
+	sketch := sketch(name)
+	for i := o.first; o.seen&sketch != 0 && i < len(s.members); i += 1 + int(s.members[i].inner) {
 		if is(s.written, &s.members[i], s.text, name) {
 			return s.fail("a second member of the same name")
 		}
 	}
-	if n == maxMembers {
+	if o.n == maxMembers {
 		return s.fail("too many members")
 	}
 	s.members = append(s.members, m)
+	o.n++
+	o.seen |= sketch
 	if s.space(); s.peek() != ':' {
 		return s.fail("no colon")
 	}
 	s.at++
 	s.space()
 	return nil
+}
+
+// sketch returns one bit that a name sets. Most names set different ones, so that
+// they need not be compared.
+func sketch(name []byte) uint64 {
+	n := len(name)
+	if n == 0 {
+		return 1
+	}
+	return 1 << ((uint(name[0]) + 3*uint(name[n-1]) + 5*uint(n)) % 64)
 }
 
 func (s *scanner) array(depth int) error {

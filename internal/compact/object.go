@@ -60,7 +60,7 @@ func parseObject(text []byte, room []member) (Object, error) {
 type partly struct {
 	scanner
 	begun, ended bool
-	n            int // members
+	opened       opened
 }
 
 // until reads up to the end of the member of a name, or of the object, and
@@ -75,11 +75,10 @@ func (p *partly) until(name string) (Object, error) {
 	}
 	for !p.ended {
 		here := len(p.members)
-		more, err := p.member(0, p.n, 1)
+		more, err := p.member(&p.opened, 1)
 		if err != nil {
 			return Object{}, err
 		}
-		p.n++
 		p.ended = !more
 		if more && name != "" && is(p.written, &p.members[here], p.text, name) {
 			break

@@ -51,11 +51,11 @@ func (v Value) Text() ([]byte, error) {
 func (v Value) Strings() ([]string, error) {
 	raw := v.Raw()
 	all, shared := make([]string, 0, 1+bytes.Count(raw, []byte{','})), string(raw)
-	err := v.eachString(func(from, to int) {
-		if quoted := raw[from:to]; bytes.IndexByte(quoted, '\\') < 0 {
-			all = append(all, shared[from+1:to-1])
+	err := v.eachString(func(from, to int, escaped bool) {
+		if escaped {
+			all = append(all, string(unescape(raw[from:to])))
 		} else {
-			all = append(all, string(unquote(quoted)))
+			all = append(all, shared[from:to])
 		}
 	})
 	if err != nil {
@@ -64,11 +64,12 @@ func (v Value) Strings() ([]string, error) {
 	return all, nil
 }
 
-// StringsLike is Strings, and returns usual itself if those are the strings.
+// StringsLike is Strings, and returns usual itself if those are the strings, as
+// they are written.
 func (v Value) StringsLike(usual []string) ([]string, error) {
 	raw, n, like := v.Raw(), 0, true
-	err := v.eachString(func(from, to int) {
-		like = like && n < len(usual) && usual[n] == string(unquote(raw[from:to]))
+	err := v.eachString(func(from, to int, escaped bool) {
+		like = like && n < len(usual) && !escaped && usual[n] == string(raw[from:to])
 		n++
 	})
 	if err == nil && like && n == len(usual) {
@@ -81,24 +82,30 @@ func (v Value) StringsLike(usual []string) ([]string, error) {
 // [Value.Strings] returns, with the same errors.
 func (v Value) HasAny(wanted []string) (bool, error) {
 	raw, found := v.Raw(), false
-	err := v.eachString(func(from, to int) {
-		text := unquote(raw[from:to])
+	err := v.eachString(func(from, to int, escaped bool) {
+		text := raw[from:to]
+		if escaped {
+			text = unescape(text)
+		}
 		found = found || slices.ContainsFunc(wanted, func(one string) bool { return one == string(text) })
 	})
 	return found && err == nil, err
 }
 
-// eachString calls see for the strings, with where they are in the value.
-func (v Value) eachString(see func(from, to int)) error {
-	s := scanner{text: v.Raw(), at: 1}
-	switch s.text[0] {
+// eachString calls see for the strings, with where they are in the value, without
+// the quotes, and whether they have escapes.
+func (v Value) eachString(see func(from, to int, escaped bool)) error {
+	s := scanner{text: v.Raw()}
+	switch s.peek() {
 	case '"':
-		see(0, len(s.text))
-		return nil
+		escaped, err := s.str()
+		see(1, s.at-1, escaped)
+		return err
 	case '[':
 	default:
 		return v.is("neither a string nor an array of strings")
 	}
+	s.at++
 	for s.space(); s.peek() != ']'; s.space() {
 		if s.peek() == ',' {
 			s.at++
@@ -107,11 +114,12 @@ func (v Value) eachString(see func(from, to int)) error {
 		if s.peek() != '"' {
 			return v.is("not an array of strings")
 		}
-		begin := s.at
-		if _, err := s.str(); err != nil {
+		begin := s.at + 1
+		escaped, err := s.str()
+		if err != nil {
 			return err
 		}
-		see(begin, s.at)
+		see(begin, s.at-1, escaped)
 	}
 	return nil
 }
