@@ -40,3 +40,6 @@ func (n *next) sum(s *scratch, _ []byte) Key {
 
 // EntrySize is that of an entry of [Results].
 const EntrySize = unsafe.Sizeof(Entry[remembered]{})
+
+// Like is like.
+func Like(tags, tag uint64) uint64 { return like(tags, tag) }

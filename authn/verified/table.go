@@ -144,7 +144,7 @@ func (t *Table[T, P]) Keep(k Key, e *Entry[T], now time.Time) P {
 	lock := &t.locks[index%writeLocks]
 	lock.Lock()
 	defer lock.Unlock()
-	i := victim[T, P](b, k, now)
+	i := victim[T, P](b, k, tag, now)
 	e.key = k
 	b.entries[i].Store(e)
 	b.tags.Store(b.tags.Load()&^(0xff<<(8*i)) | tag<<(8*i))
@@ -152,20 +152,25 @@ func (t *Table[T, P]) Keep(k Key, e *Entry[T], now time.Time) P {
 }
 
 // victim returns the place for k: its own if it has one, else a free one, else
-// one that is not fresh, else any.
-func victim[T any, P Fresh[T]](b *bucket[T], k Key, now time.Time) int {
-	// The digest is as good as random, and costs nothing.
-	place, settled := int(k[15]%ways), false
-	for i := range b.entries {
-		e := b.entries[i].Load()
-		if e != nil && e.key == k {
+// one that is not fresh, else any. As long as there is a free one, no entry of
+// another key has to be fetched from memory that is far away.
+func victim[T any, P Fresh[T]](b *bucket[T], k Key, tag uint64, now time.Time) int {
+	tags := b.tags.Load()
+	for found := like(tags, tag); found != 0; found &= found - 1 {
+		i := bits.TrailingZeros64(found) / 8
+		if e := b.entries[i].Load(); e != nil && e.key == k {
 			return i
 		}
-		if !settled && (e == nil || !P(&e.Value).Fresh(now)) {
-			place, settled = i, true
+	}
+	if free := bits.TrailingZeros64(like(tags, 0)) / 8; free < ways {
+		return free
+	}
+	for i := range b.entries {
+		if !P(&b.entries[i].Load().Value).Fresh(now) {
+			return i
 		}
 	}
-	return place
+	return int(k[15] % ways) // the digest is as good as random, and costs nothing
 }
 
 // Stats returns how many look-ups found something fresh so far, and how many did
