@@ -86,8 +86,9 @@ func (t *Token) open(token string) error {
 	if point < 0 || last <= point || strings.IndexByte(token[last+1:], '.') >= 0 {
 		return errParts
 	}
-	// The text is looked at where it lies; what it stands for is in one buffer.
-	text, size := inplace.Bytes(token), base64.RawURLEncoding.DecodedLen(len(token))
+	// The text is looked at where it lies; what it stands for is in one buffer, and
+	// its signature behind that once more, as the standard library wants it.
+	text, size := inplace.Bytes(token), base64.RawURLEncoding.DecodedLen(len(token))+maxDER
 	t.decoded = slices.Grow(t.decoded[:0], size)[:size]
 	if err := t.readHeader(text[:point]); err != nil {
 		return fmt.Errorf("header: %w", err)

@@ -131,7 +131,7 @@ func (t *Token) Verify(k *Key) error {
 			ok = rsa.VerifyPKCS1v15(p, hash, digest, t.signature) == nil
 		}
 	case *ecdsa.PublicKey:
-		ok = verifyECDSA(p, digest, t.signature)
+		ok = verifyECDSA(p, digest, t.signature, t.decoded[len(t.payload)+len(t.signature):])
 	}
 	if !ok {
 		return ErrSignature
@@ -150,13 +150,13 @@ func (t *Token) hash(hash crypto.Hash) []byte {
 }
 
 // verifyECDSA checks the two numbers of a signature, which are written one after
-// the other in exactly the size of the curve (RFC 7518 section 3.4).
-func verifyECDSA(p *ecdsa.PublicKey, digest, signature []byte) bool {
+// the other in exactly the size of the curve (RFC 7518 section 3.4). There is room
+// for maxDER more bytes.
+func verifyECDSA(p *ecdsa.PublicKey, digest, signature, room []byte) bool {
 	size := (p.Params().BitSize + 7) / 8
 	if len(signature) != 2*size {
 		return false
 	}
-	var room [maxDER]byte
 	return ecdsa.VerifyASN1(p, digest, appendDER(room[:0], signature[:size], signature[size:]))
 }
 
