@@ -37,8 +37,8 @@ const (
 	population = 10_000
 	atOnce     = 64
 	// few is the size of a table that has forgotten a token when its turn comes
-	// again.
-	few = 8
+	// again: of one bucket, as a token that has a place for itself would stay.
+	few = 1
 )
 
 // issuerURL is that of one of several issuers.
