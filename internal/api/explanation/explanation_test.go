@@ -59,6 +59,10 @@ func (may) Nearest(a *authz.Attributes, _ int) []authz.Near {
 	return []authz.Near{{Binding: "b", Role: "r", Subject: "s", Differs: authz.ByVerb, Has: []string{"get"}, Wants: a.Verb}}
 }
 
+func (may) Roles(*authz.Attributes, int) ([]authz.Role, bool) {
+	return []authz.Role{{Kind: "ClusterRole", Name: "poster"}}, true
+}
+
 type uncounted struct{}
 
 func (uncounted) Impersonated(string, bool, time.Duration)         {}
@@ -109,7 +113,9 @@ func TestTry(t *testing.T) {
 	}{
 		{"good token", `{"token":"good"}`, 200, []string{`"found":"accepted"`, `"username":"jane"`}},
 		{"allowed", `{"token":"good","asRequest":{"method":"GET","path":"/x"}}`, 200, []string{`"allowed":true`, `"reason":"may read"`}},
-		{"denied", `{"token":"good","asRequest":{"method":"POST","path":"/x?y=z"}}`, 403, []string{`"allowed":false`, `"differs":"verb"`, `but for the verb`, `"path":"/x"`}},
+		{"denied", `{"token":"good","asRequest":{"method":"POST","path":"/x?y=z"}}`, 403, []string{`"allowed":false`, `"differs":"verb"`, `but for the verb`, `"path":"/x"`,
+			`"roles":[{"role":"ClusterRole \"poster\"","command":"kubectl create clusterrolebinding jane-poster --clusterrole=poster --user=jane"}]`,
+			`"rule":"{nonResourceURLs: [\"/x\"], verbs: [\"post\"]}"`}},
 		{"unknown token", `{"token":"bad"}`, 401, []string{`"found":"passed"`, `"kind":"unknown"`}},
 		{"bad form", `{"token":"a b"}`, 401, []string{`"kind":"malformed"`, `"mend":`}},
 		{"header", `{"headers":{"authorization":["Basic x"]}}`, 401, []string{`Basic is not accepted`}},
