@@ -115,8 +115,9 @@ func (b *Book) Misread(id, auditID string, r *http.Request, caller *identity.Ide
 }
 
 // NotAuthenticated records that the token that r asks about was not found good,
-// with the status of the answer, and whose it is if that is known. It returns the ID of the record, which is "" if
-// there is no room. Ladder returns what was said of the token.
+// with the status of the answer, and whose it is if that is known. It returns the
+// ID of the record, which is "" if there is no room. Ladder returns what was said
+// of the token.
 func (b *Book) NotAuthenticated(auditID string, r *http.Request, status int, review *Review, whose *identity.Identity, ladder func() []authn.Rung) string {
 	record := b.begin(tokens, "", auditID, r)
 	if record == nil {

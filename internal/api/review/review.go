@@ -67,8 +67,8 @@ type Config struct {
 type Journal interface {
 	// NotAuthenticated is told of a token that is nobody's, that nobody got to look
 	// at, or that does not count for who asks; then whose says whose it is. The
-	// ladder, which says what each
-	// authenticator found, may be called until NotAuthenticated returns.
+	// ladder, which says what each authenticator found, may be called until
+	// NotAuthenticated returns.
 	NotAuthenticated(q Question, audiences []string, whose *identity.Identity, ladder func() []authn.Rung) (id string)
 	// NotAllowed is told of what somebody may not do, the reason given, and why it
 	// could not be decided, if that is so.
