@@ -28,6 +28,11 @@ func TestRoles(t *testing.T) {
 	cluster("owner", on(everything, everything))
 	cluster("probe", rbacv1.PolicyRule{Verbs: []string{"get"}, NonResourceURLs: []string{"/healthz"}})
 	cluster("prober", rbacv1.PolicyRule{Verbs: everything, NonResourceURLs: everything})
+	cluster("reads-all", rbacv1.PolicyRule{APIGroups: everything, Verbs: []string{"get"}, Resources: []string{"configmaps", "*/status"}})
+	cluster("three", on([]string{"update"}, []string{"configmaps"}, "a", "b", "own"))
+	cluster("each", on([]string{"update"}, []string{"configmaps"}))
+	cluster("paths", rbacv1.PolicyRule{Verbs: []string{"get"}, NonResourceURLs: []string{"/livez*"}})
+	cluster("two-paths", rbacv1.PolicyRule{Verbs: []string{"get"}, NonResourceURLs: []string{"/livez", "/readyz"}})
 	for _, namespace := range []string{"ci", "prod"} {
 		x.SetRole(&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "pods-of-" + namespace}, Rules: []rbacv1.PolicyRule{
 			on([]string{"get"}, []string{"pods"}),
@@ -43,6 +48,8 @@ func TestRoles(t *testing.T) {
 		{"in the cluster", "get /pods", "[{ClusterRole view} {ClusterRole edit}]"},
 		{"one alone", "delete /configmaps prod - ", "[{ClusterRole edit}]"},
 		{"by name", "get /configmaps ci own", "[{ClusterRole own} {ClusterRole view} {ClusterRole edit}]"},
+		{"by one of several names", "update /configmaps ci own", "[{ClusterRole three} {ClusterRole each}]"},
+		{"one of two paths", "get !/livez", "[{ClusterRole two-paths} {ClusterRole paths}]"},
 		{"a path", "get !/healthz", "[{ClusterRole probe}]"},
 
 		{"of the system, or of everything", "get /nodes", "[]"},
