@@ -109,9 +109,9 @@ func (t *attempt) groups(ctx context.Context) error {
 	if t.constrained() {
 		switch {
 		case slices.Contains(groups, ""):
-			return &Refusal{Asked: *t.about("groups", ""), Reason: "impersonating the empty string group is not allowed"}
+			return &Refusal{Asked: *t.about("groups", ""), Reason: "impersonating the empty string group is not allowed", Verdict: authz.Deny}
 		case slices.Contains(groups, identity.GroupMasters):
-			return &Refusal{Asked: *t.about("groups", identity.GroupMasters), Reason: "impersonating the system:masters group is not allowed"}
+			return &Refusal{Asked: *t.about("groups", identity.GroupMasters), Reason: "impersonating the system:masters group is not allowed", Verdict: authz.Deny}
 		case len(groups) >= many && t.ask(ctx, t.about("groups", "*")) == nil:
 			return nil
 		}
@@ -127,7 +127,7 @@ func (t *attempt) groups(ctx context.Context) error {
 func (t *attempt) extra(ctx context.Context) error {
 	if t.constrained() {
 		if err := checkExtra(t.want.Extra); err != nil {
-			return &Refusal{Asked: *t.detail("userextras", ""), Reason: err.Error()}
+			return &Refusal{Asked: *t.detail("userextras", ""), Reason: err.Error(), Verdict: authz.Deny}
 		}
 		if t.manyExtra() {
 			a := t.detail("userextras", "*")
@@ -207,5 +207,5 @@ func (t *attempt) ask(ctx context.Context, a *authz.Attributes) error {
 	if allowed {
 		return nil
 	}
-	return &Refusal{Asked: *a, Reason: answer.Reason(), Cause: err}
+	return &Refusal{Asked: *a, Reason: answer.Reason(), Verdict: answer.Verdict, Cause: err}
 }

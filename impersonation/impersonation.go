@@ -94,6 +94,9 @@ type Refusal struct {
 	Asked authz.Attributes
 	// Reason is why, in Kubernetes' words, or empty.
 	Reason string
+	// Verdict is [authz.Deny] if no rule would do, because it is denied to
+	// everybody or by an authorizer that was asked.
+	Verdict authz.Verdict
 	// Cause is the error of an authorizer that could not decide, or nil. It is
 	// for the operator and not for the caller.
 	Cause error

@@ -186,7 +186,8 @@ func TestDecide(t *testing.T) {
 				t.Errorf("%d questions, counted %v, %v", len(p.asked), c.attempts, c.checks)
 			}
 			if test.err != "" {
-				if _, ok := errors.AsType[*impersonation.Refusal](err); !ok || !strings.Contains(err.Error(), test.err) {
+				refusal, ok := errors.AsType[*impersonation.Refusal](err)
+				if !ok || !strings.Contains(err.Error(), test.err) || (refusal.Verdict == authz.Deny) != strings.HasPrefix(test.err, "impersonating ") {
 					t.Errorf("got %+v, %v, want a refusal with %q; asked:\n%s", grant, err, test.err, strings.Join(p.asked, "\n"))
 				}
 				return

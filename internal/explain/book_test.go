@@ -278,7 +278,7 @@ func TestDenied(t *testing.T) {
 	a := &authz.Attributes{User: who, Verb: "get", IsResource: true, Path: "/api/v1/namespaces/x/pods", APIVersion: "v1", Resource: "pods", Namespace: "x"}
 	book.Denied("id-1", "audit-1", httptest.NewRequest("GET", "/api/v1/namespaces/x/pods", nil), Denial{
 		Ladder:  []authn.Rung{{Method: identity.FrontProxy, Found: authn.Passed}},
-		Lacking: []Lack{{a, "RBAC: no"}, {&authz.Attributes{User: who, Verb: "impersonate", IsResource: true, Resource: "users", Name: "jim"}, "not that either"}},
+		Lacking: []Lack{{Asked: a, Reason: "RBAC: no"}, {Asked: &authz.Attributes{User: who, Verb: "impersonate", IsResource: true, Resource: "users", Name: "jim"}, Reason: "not that either"}},
 	})
 	found, _, err := book.find(t.Context(), "id-1")
 	if err != nil || len(found) != 1 {

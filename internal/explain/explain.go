@@ -72,15 +72,16 @@ type Denial struct {
 
 // A Lack is one thing that somebody may not do, and the reason given.
 type Lack struct {
-	Asked  *authz.Attributes
-	Reason string
+	Asked   *authz.Attributes
+	Reason  string
+	Verdict authz.Verdict // that it rests on
 }
 
 // Lacking returns what a caller may not do who may not act as whom he wants to.
 func Lacking(refusal *impersonation.Refusal) []Lack {
-	all := []Lack{{Asked: &refusal.Asked, Reason: refusal.Reason}}
+	all := []Lack{{&refusal.Asked, refusal.Reason, refusal.Verdict}}
 	for _, other := range refusal.Others {
-		all = append(all, Lack{Asked: &other.Asked, Reason: other.Reason})
+		all = append(all, Lack{&other.Asked, other.Reason, other.Verdict})
 	}
 	return all
 }

@@ -163,7 +163,7 @@ func (e *Explainer) mend(of *Authorization, a *authz.Attributes, answer authz.An
 		of.Nearest = append(of.Nearest, nearestOf(&n))
 	}
 	subject, ok := subjectOf(a.User)
-	if !ok || answer.Verdict == authz.Deny {
+	if !ok || answer.Verdict == authz.Deny || !proposable(a) {
 		return
 	}
 	roles, ok := e.Authorizer.Roles(a, maxRoles)
@@ -171,7 +171,9 @@ func (e *Explainer) mend(of *Authorization, a *authz.Attributes, answer authz.An
 		return
 	}
 	for _, r := range roles {
-		of.Roles = append(of.Roles, Role{Role: fmt.Sprintf("%s %q", r.Kind, r.Name), Command: bind(&r, a, subject)})
+		if plain(r.Name, maxName) {
+			of.Roles = append(of.Roles, Role{Role: fmt.Sprintf("%s %q", r.Kind, r.Name), Command: bind(&r, a, subject)})
+		}
 	}
 	of.Rule = ruleFor(a)
 }
@@ -255,7 +257,7 @@ func (e *Explainer) refuseToAct(out *Request, refusal *impersonation.Refusal) {
 	out.Code = http.StatusForbidden
 	for i, l := range Lacking(refusal) {
 		lack := Authorization{Asked: askedOf(l.Asked), Reason: l.Reason}
-		e.mend(&lack, l.Asked, authz.Answer{})
+		e.mend(&lack, l.Asked, authz.Answer{Verdict: l.Verdict})
 		if i > 0 {
 			out.Authorization.Instead = append(out.Authorization.Instead, lack)
 			continue

@@ -3,6 +3,7 @@ package explain
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"gatehouse.dev/gatehouse/authz"
@@ -11,12 +12,41 @@ import (
 
 // subjectOf returns how kubectl names a user in a binding. Nobody binds anything to
 // a part of the system by hand, or to the anonymous user, and a name that is too
-// long to be recorded is not known whole.
+// long to be recorded, or that is not shown as it is, may be taken for another.
 func subjectOf(u *identity.Identity) (flag string, ok bool) {
-	if account, ok := strings.CutPrefix(u.Name, identity.ServiceAccountPrefix); ok {
-		return "--serviceaccount=" + account, true
+	if u.Name == "" || !plain(u.Name, maxName) {
+		return "", false
 	}
-	return "--user=" + u.Name, u.Name != "" && len(u.Name) <= maxName && !strings.HasPrefix(u.Name, "system:")
+	if account, ok := strings.CutPrefix(u.Name, identity.ServiceAccountPrefix); ok {
+		namespace, name, _ := strings.Cut(account, ":")
+		return "--serviceaccount=" + account, namespace != "" && name != "" && !strings.Contains(name, ":")
+	}
+	return "--user=" + u.Name, !strings.HasPrefix(u.Name, "system:")
+}
+
+// plain reports whether a text is known whole and shown as it is.
+func plain(text string, most int) bool { return len(text) <= most && printable(text) == text }
+
+// proposable reports whether it can be proposed to allow a request, and it alone.
+// What is asked with a star, by whoever likes, is allowed only by what allows much
+// more; so is acting as somebody without a name. To act as one of system:masters is
+// to be allowed everything.
+func proposable(a *authz.Attributes) bool {
+	if !a.IsResource {
+		return a.Verb != "*" && plain(a.Verb, maxName) && !strings.HasSuffix(a.Path, "*") && plain(a.Path, maxPath)
+	}
+	for _, text := range []string{a.Verb, a.APIGroup, a.Resource, a.Subresource, a.Namespace, a.Name} {
+		if !plain(text, maxName) {
+			return false
+		}
+	}
+	if a.Verb == "" || slices.Contains([]string{a.Verb, a.APIGroup, a.Resource, a.Subresource}, "*") {
+		return false
+	}
+	if a.Verb == "impersonate" || strings.HasPrefix(a.Verb, "impersonate:") {
+		return a.Name != "" && (a.Resource != "groups" || a.Name != identity.GroupMasters)
+	}
+	return true
 }
 
 // bind returns the command that binds a role to a subject where a request asks.
@@ -66,10 +96,10 @@ func ruleFor(a *authz.Attributes) string {
 
 // quoted returns a word as a shell takes it.
 func quoted(word string) string {
-	plain := func(c rune) bool {
+	bare := func(c rune) bool {
 		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_=:./@", c)
 	}
-	if word != "" && strings.TrimFunc(word, plain) == "" {
+	if word != "" && strings.TrimFunc(word, bare) == "" {
 		return word
 	}
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
