@@ -77,7 +77,9 @@ func noCommand(cmd *cobra.Command, args []string) error {
 	mend := cmd.CommandPath() + " --help lists the commands"
 	var names []string
 	for _, c := range cmd.Commands() {
-		names = append(names, c.Name())
+		if !c.Hidden {
+			names = append(names, c.Name())
+		}
 	}
 	if near := strictyaml.Nearest(args[0], names); near != "" {
 		mend = fmt.Sprintf("did you mean %s %s? %s", cmd.CommandPath(), near, mend)
