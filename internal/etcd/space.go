@@ -26,6 +26,11 @@ const (
 	// largest object, also with the smallest quota, so that the alarm is not
 	// back at once.
 	roomy = 90
+	// mostCommits is how many commits are waited for until room that was made shows:
+	// pages count as used until the commit after the one that has freed them, and
+	// after the last reader from before has ended. Each compaction leaves something
+	// to commit, also when nothing is left to compact.
+	mostCommits = 5
 )
 
 // Space is how full a store is. With several members it is that of the fullest.
@@ -157,12 +162,14 @@ func (e *Embedded) reopen(ctx context.Context, log *slog.Logger) error {
 	if err != nil || !space.Full {
 		return err
 	}
-	if err := e.compact(ctx); err != nil {
-		return err
+	backend, enough := e.server.Server.Backend(), space.Quota/100*roomy
+	for i := 0; i == 0 || i < mostCommits && backend.SizeInUse() > enough; i++ {
+		if err := e.compact(ctx); err != nil {
+			return err
+		}
+		backend.ForceCommit()
 	}
-	backend := e.server.Server.Backend()
-	backend.ForceCommit() // what was compacted counts as used until then
-	if backend.SizeInUse() > space.Quota/100*roomy {
+	if backend.SizeInUse() > enough {
 		return nil // the keeper has said so
 	}
 	// Not by the client: the server behind it expects a listener to tell.
