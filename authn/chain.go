@@ -21,7 +21,7 @@ func Chain(as ...Authenticator) Authenticator { return chain(as) }
 func (c chain) Authenticate(r *http.Request) (*Result, error) { return c.climb(r, nil) }
 
 func (c chain) climb(r *http.Request, l *ladder) (*Result, error) {
-	var room [usual]answer
+	var room [usual]error
 	said, bad := room[:0], false
 	for _, a := range c {
 		var res *Result
@@ -31,18 +31,33 @@ func (c chain) climb(r *http.Request, l *ladder) (*Result, error) {
 		} else {
 			res, err = l.ask(a, r)
 		}
-		if err = checked(res, err, a); err == nil {
-			return res, nil
+		if err == nil {
+			if complete(res) {
+				return res, nil
+			}
+			err = incomplete(a)
 		}
 		bad = bad || refused(err)
-		said = append(said, answer{a, err})
+		said = append(said, err)
 	}
-	if bad && l == nil {
-		for i := range said {
-			said[i].err = witness(said[i].by, r, said[i].err)
+	if !bad {
+		return nil, ErrNoCredential
+	}
+	return nil, c.tried(r, said, l == nil)
+}
+
+// tried is the error of a chain whose members have all said no. What a member has
+// yet to tell of r, it is asked for.
+func (c chain) tried(r *http.Request, said []error, ask bool) error {
+	t := new(tried)
+	t.said = t.room[:0]
+	for i, err := range said {
+		if ask {
+			err = witness(c[i], r, err)
 		}
+		t.said = append(t.said, answer{c[i], err})
 	}
-	return nil, together(said, bad)
+	return t
 }
 
 // usual is how many answers are put together without allocating, and few how many
