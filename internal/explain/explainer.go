@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -315,9 +316,9 @@ func requestOf(ctx context.Context, s *Spec) (*http.Request, error) {
 
 func headerOf(s *Spec) (http.Header, error) {
 	h, size := http.Header{}, 0
-	for name, values := range s.Headers {
+	for _, name := range slices.Sorted(maps.Keys(s.Headers)) { // one may be spelt in two ways
 		key := textproto.CanonicalMIMEHeaderKey(name)
-		for _, v := range values {
+		for _, v := range s.Headers[name] {
 			h.Add(key, v)
 			size += len(key) + len(v)
 		}
