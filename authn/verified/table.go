@@ -68,8 +68,9 @@ type Entry[T any] struct {
 	Value T
 }
 
-// NewTable returns an empty table with room for size entries, or up to six more,
-// at 9 bytes for each room and 16 for each entry besides its value.
+// NewTable returns an empty table with room for size entries, of which there are a
+// multiple of seven, and seven at least: at 9 bytes for each room, and 16 for each
+// entry besides its value.
 func NewTable[T any, P Fresh[T]](size int) (*Table[T, P], error) {
 	digest, err := newDigester()
 	if err != nil {

@@ -101,7 +101,7 @@ func (s *scanner) object(depth int) error {
 type opened struct {
 	first int    // of the members of all objects
 	n     int    // how many it has so far
-	seen  uint64 // the sketches of their names
+	seen  uint64 // the sketch of each name
 }
 
 // member reads one more member of an object at depth, or the end of it.
@@ -145,8 +145,8 @@ func (s *scanner) name(o *opened) error {
 		m.escaped = uint32(len(s.written))
 	}
 	name := s.written.of(&m, s.text)
-	sketch := sketch(name)
-	for i := o.first; o.seen&sketch != 0 && i < len(s.members); i += 1 + int(s.members[i].inner) {
+	bit := sketch(name)
+	for i := o.first; o.seen&bit != 0 && i < len(s.members); i += 1 + int(s.members[i].inner) {
 		if is(s.written, &s.members[i], s.text, name) {
 			return s.fail("a second member of the same name")
 		}
@@ -156,7 +156,7 @@ func (s *scanner) name(o *opened) error {
 	}
 	s.members = append(s.members, m)
 	o.n++
-	o.seen |= sketch
+	o.seen |= bit
 	if s.space(); s.peek() != ':' {
 		return s.fail("no colon")
 	}
