@@ -200,7 +200,7 @@ func (e *Explainer) Try(ctx context.Context, spec *Spec) (*Explanation, error) {
 	}
 	out := Request{Code: http.StatusUnauthorized}
 	res, ladder, err := authn.Trace(e.Authenticator, r)
-	out.Ladder = ladderOf(ladder)
+	out.Ladder = withoutProxy(r.Header, ladderOf(ladder))
 	if err == nil && e.Judge != nil {
 		if err = e.Judge(res.Identity); err != nil {
 			out.User = userOf(res.Identity)
@@ -220,6 +220,24 @@ func (e *Explainer) Try(ctx context.Context, spec *Spec) (*Explanation, error) {
 	}
 	e.register(ctx, &out)
 	return answer("", []Request{out}), nil
+}
+
+// withoutProxy puts before a ladder what nobody on it says: that the headers of an
+// authenticating proxy do not count where none is configured.
+func withoutProxy(h http.Header, ladder []Rung) []Rung {
+	if slices.ContainsFunc(ladder, func(r Rung) bool { return r.Method == string(identity.FrontProxy) }) {
+		return ladder
+	}
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		if strings.HasPrefix(name, "X-Remote-") {
+			return append([]Rung{{
+				Method: string(identity.FrontProxy), Found: string(authn.Passed),
+				Reason: "the header " + name + " does not count: no authenticating proxy is configured",
+				Mend:   "name the CA of the proxy with --requestheader-client-ca-file, and its headers, or send a credential instead",
+			}}, ladder...)
+		}
+	}
+	return ladder
 }
 
 // proceed takes the steps behind who is calling: as whom, and may they?

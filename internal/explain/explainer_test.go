@@ -26,3 +26,26 @@ func TestHeaderOf(t *testing.T) {
 		}
 	}
 }
+
+func TestWithoutProxy(t *testing.T) {
+	others := []Rung{{Method: "X509", Found: "passed"}}
+	proxy := []Rung{{Method: "FrontProxy", Found: "passed"}}
+	for name, tt := range map[string]struct {
+		header string
+		ladder []Rung
+		first  string
+	}{
+		"a user":            {"X-Remote-User", others, "FrontProxy"},
+		"something extra":   {"X-Remote-Extra-Team", others, "FrontProxy"},
+		"nobody is asked":   {"X-Remote-User", nil, "FrontProxy"},
+		"something else":    {"X-Remote", others, "X509"},
+		"a proxy is there":  {"X-Remote-User", proxy, "FrontProxy"},
+		"another authority": {"Authorization", others, "X509"},
+	} {
+		got := withoutProxy(http.Header{tt.header: {"x"}}, tt.ladder)
+		told := len(got) > 0 && got[0].Mend != ""
+		if got[0].Method != tt.first || told != (len(got) > len(tt.ladder)) || told && name == "a proxy is there" {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}

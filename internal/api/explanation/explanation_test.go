@@ -119,6 +119,8 @@ func TestTry(t *testing.T) {
 		{"unknown token", `{"token":"bad"}`, 401, []string{`"found":"passed"`, `"kind":"unknown"`}},
 		{"bad form", `{"token":"a b"}`, 401, []string{`"kind":"malformed"`, `"mend":`}},
 		{"header", `{"headers":{"authorization":["Basic x"]}}`, 401, []string{`Basic is not accepted`}},
+		{"the word of a proxy that there is none of", `{"headers":{"x-remote-user":["jane"]}}`, 401,
+			[]string{`the header X-Remote-User does not count: no authenticating proxy is configured`, `--requestheader-client-ca-file`}},
 		{"not decided without a caller", `{"token":"bad","asRequest":{"method":"GET","path":"/x"}}`, 401, []string{`"method":"GET"`}},
 		{"acts as somebody", as("GET", `"Impersonate-User":["joe"]`), 200, []string{`"username":"joe"`, `"impersonator":"jane"`, `"allowed":true`}},
 		{"acts as somebody who may not", as("POST", `"impersonate-user":["joe"]`), 403, []string{`"username":"joe"`, `"verb":"post"`, `"differs":"verb"`}},
