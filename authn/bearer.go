@@ -222,7 +222,7 @@ func (t tokens) climbToken(ctx context.Context, token string, audiences []string
 		}
 		return nil, unknownTo(said)
 	}
-	return nil, together(said, bad)
+	return nil, together(said)
 }
 
 type shortcut struct{ first, all TokenVerifier }

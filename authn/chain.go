@@ -49,27 +49,23 @@ func (c chain) climb(r *http.Request, l *ladder) (*Result, error) {
 // tried is the error of a chain whose members have all said no. What a member has
 // yet to tell of r, it is asked for.
 func (c chain) tried(r *http.Request, said []error, ask bool) error {
-	t := new(tried)
-	t.said = t.room[:0]
+	var room [usual]answer
+	all := room[:0]
 	for i, err := range said {
 		if ask {
 			err = witness(c[i], r, err)
 		}
-		t.said = append(t.said, answer{c[i], err})
+		all = append(all, answer{c[i], err})
 	}
-	return t
+	return together(all)
 }
 
 // usual is how many answers are put together without allocating, and few how many
 // of them are kept in their error.
 const usual, few = 8, 4
 
-// together returns one error for answers of which none is an identity: if there
-// is a bad one, it has them all.
-func together(said []answer, bad bool) error {
-	if !bad {
-		return ErrNoCredential
-	}
+// together returns one error for answers of which none is an identity.
+func together(said []answer) error {
 	t := new(tried)
 	t.said = append(t.room[:0], said...) // a copy, so that said need not outlive its function
 	return t
