@@ -172,15 +172,6 @@ func (o Object) Strings(name string) ([]string, error) {
 	return nil, nil
 }
 
-// HasAny reports whether one of wanted is among the strings of that name, which
-// are those that [Object.Strings] returns, with the same errors.
-func (o Object) HasAny(name string, wanted []string) (bool, error) {
-	if v := o.Find(name); v.There() {
-		return v.HasAny(wanted)
-	}
-	return false, nil
-}
-
 // Time returns the NumericDate (RFC 7519 section 2) of that name, cut to whole
 // seconds, or the zero time if there is no such member. Anything but a number
 // between the years 1970 and 9999 is an error.
