@@ -163,11 +163,13 @@ func (e *Embedded) reopen(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	backend, enough := e.server.Server.Backend(), space.Quota/100*roomy
-	for i := 0; i == 0 || i < mostCommits && backend.SizeInUse() > enough; i++ {
+	for range mostCommits {
 		if err := e.compact(ctx); err != nil {
 			return err
 		}
-		backend.ForceCommit()
+		if backend.ForceCommit(); backend.SizeInUse() <= enough {
+			break
+		}
 	}
 	if backend.SizeInUse() > enough {
 		return nil // the keeper has said so
